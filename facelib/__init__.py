@@ -1,0 +1,41 @@
+"""facelib: faces to emotions, and emotions to faces.
+
+``import facelib`` costs milliseconds: every name below is loaded at its first use, so that the data
+notebooks and ``facelib --help`` never wait ten seconds for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+# Keras reads this once, at its import; TensorFlow is our default, whoever set something else keeps it.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "analyze": "encoder",
+    "extract_faces": "encoder",
+    "to_frame": "encoder",
+    "Face": "encoder",
+    "FaceEncoder": "encoder",
+    "load_emotion_model": "networks",
+    "load_gender_model": "networks",
+    "load_fer2013": "fer2013",
+    "load_toyfaces": "toyfaces",
+    "EMOTIONS": "emotions",
+    "InputError": "paths",
+}
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"facelib.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'facelib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

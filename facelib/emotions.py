@@ -1,0 +1,74 @@
+"""The seven emotions of FER-2013 in its own order, the ten answers of FER+, and the type of a labelled set.
+
+Everything that says "class 2" in this project means ``EMOTIONS[2]``; nobody else orders labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+#: FER-2013's classes in its order (Goodfellow et al. 2013, arXiv:1307.0414): label i is EMOTIONS[i].
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+#: The same in French, for the reports.
+EMOTIONS_FR = ("colère", "dégoût", "peur", "joie", "tristesse", "surprise", "neutre")
+#: One colour each (Okabe-Ito, readable with colour-blindness), used by every figure and drawing.
+COLOURS = ("#D55E00", "#009E73", "#7B4EA3", "#E6A700", "#0072B2", "#CC79A7", "#6B6B6B")
+#: The ten answers of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
+FERPLUS = (
+    "neutral", "happiness", "surprise", "sadness", "anger",
+    "disgust", "fear", "contempt", "unknown", "NF",
+)  # fmt: skip
+#: FER+ column -> FER-2013 label; contempt, unknown and NF (no face) have none.
+FERPLUS_TO_FER = {0: 6, 1: 3, 2: 5, 3: 4, 4: 0, 5: 1, 6: 2}
+#: Apparent gender, in the order of the gender networks' outputs (DeepFace's order).
+GENDERS = ("woman", "man")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a labelled set.
+
+    images: (n, 48, 48) uint8, 0 black to 255 white.
+    labels: (n,) int64 in 0..6, the order of ``EMOTIONS``.
+    votes: (n, 10) uint8, how many FER+ annotators gave each answer of ``FERPLUS``; None if unknown.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    votes: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class FerData:
+    """FER-2013, or a set that has its shape: three splits, where they came from, their digest.
+
+    source: one line for people ("FER-2013, data/fer2013.csv", "drawn faces, n=6000, seed=0").
+    digest: sha256 over the pixels and labels of all splits, first 16 hex digits; it goes into every
+        metrics file that was computed on the set.
+    extra: what only some sources know (the drawn faces keep their clean truth here).
+    """
+
+    train: Split
+    public_test: Split
+    private_test: Split
+    source: str
+    digest: str
+    extra: dict = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits under FER-2013's own names, in its order."""
+        return {
+            "Training": self.train,
+            "PublicTest": self.public_test,
+            "PrivateTest": self.private_test,
+        }
+
+    def __iter__(self) -> Iterator[tuple[str, Split]]:
+        return iter(self.splits.items())

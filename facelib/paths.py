@@ -1,0 +1,86 @@
+"""The only place where paths live, and the two things that every writer of files needs.
+
+In a checkout, ``data/`` and ``reports/`` stand beside the package whatever the working directory is;
+installed with pip there is no checkout, and the user's own cache folder takes their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = PACKAGE / "weights"
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+
+
+class InputError(ValueError):
+    """The input was at fault. The message is one line: what was wrong, where, and what to do."""
+
+
+def home() -> Path:
+    """The folder that holds ``data`` and ``reports``: $FACELIB_HOME, the checkout, else the user's cache."""
+    if os.environ.get("FACELIB_HOME"):
+        return Path(os.environ["FACELIB_HOME"])
+    if CHECKOUT:
+        return CHECKOUT
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("facelib"))
+
+
+def data() -> Path:
+    """Downloaded data and caches; ignored by git."""
+    return home() / "data"
+
+
+def notebooks() -> Path:
+    return home() / "notebooks"
+
+
+def metrics() -> Path:
+    """Where every number that is quoted anywhere is written, as JSON."""
+    return home() / "reports" / "metrics"
+
+
+def figures() -> Path:
+    return home() / "reports" / "figures"
+
+
+def runs() -> Path:
+    """Checkpoints, logs and executed notebooks; ignored by git."""
+    return home() / "runs"
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it replaces ``path``, on any error it is removed.
+
+    A reader sees the old file or the whole new one, never a half, also under two writers or a kill -9.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the file from everybody else
+    try:
+        yield Path(name)
+        with open(name, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def digest(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file's bytes, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
