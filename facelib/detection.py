@@ -90,7 +90,9 @@ class HaarDetector:
 
     def _cascade(self, name: str) -> cv2.CascadeClassifier:
         if not hasattr(self._local, name):
-            setattr(self._local, name, cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml"))
+            setattr(
+                self._local, name, cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+            )
         return getattr(self._local, name)
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
@@ -107,7 +109,7 @@ class HaarDetector:
                 continue
             eyes = self._eyes(gray[y : y + h, x : x + w])
             if eyes:
-                eyes = tuple(((x + ex) * back, (y + ey) * back) for ex, ey in eyes)
+                eyes = tuple((float(x + ex) * back, float(y + ey) * back) for ex, ey in eyes)
             x, y, w, h = (float(v) * back for v in (x, y, w, h))
             box = _clip(x, y, w, h, image.shape)
             faces.append(Detection(box, eyes, confidence, (x + w / 2, y + h / 2, w * self.MARGIN)))
@@ -165,7 +167,9 @@ class YuNetDetector:
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """image: (H, W, 3) uint8 RGB. Returns the faces, surest first."""
         small, back = _working_size(image)
-        _, rows = self._network((small.shape[1], small.shape[0])).detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        _, rows = self._network((small.shape[1], small.shape[0])).detect(
+            cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+        )
         faces = []
         for row in [] if rows is None else rows:
             confidence = _calibrated(float(row[14]), 0.78, 30.0)

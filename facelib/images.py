@@ -17,9 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from facelib.paths import InputError, atomic_write
 
 #: Extensions looked for in folders; a file that is named explicitly is tried whatever its extension.
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pnm .avif".split()
-)
+EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .ppm .pgm .pnm .avif".split())
 #: Pictures with more pixels are refused before they are decoded (400 MB as RGB): a few kilobytes of PNG
 #: can unpack to gigabytes.
 MAX_PIXELS = 130_000_000
@@ -133,7 +131,9 @@ def find_images(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
                     found = True
                     yield Path(folder, name)
         if not found:
-            raise InputError(f"{printable(path)}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})")
+            raise InputError(
+                f"{printable(path)}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})"
+            )
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:

@@ -8,6 +8,8 @@ both to each other.
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib import assets
+from facelib.emotions import EMOTIONS, GENDERS
 from facelib.paths import InputError
 
 if TYPE_CHECKING:
@@ -53,3 +56,143 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
     x = block(x, 160)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
     return Model(inputs, layers.Dense(2, activation="softmax", dtype="float32")(x), name="gender")
+
+
+def _architectures() -> dict[str, Callable[..., keras.Model]]:
+    from facelib import deepface
+
+    return {"deepface": deepface.emotion_network, "gender": gender_network}
+
+
+def load_emotion_model(name: str = "facelib") -> keras.Model:
+    """A Keras model: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities in FER-2013's order.
+
+    name: "facelib", trained here; "deepface", the published weights (`facelib data fetch deepface-emotion`).
+    Raises InputError for another name, or where the file is missing.
+    """
+    from facelib import deepface
+
+    return deepface.load_emotion() if name == "deepface" else _load("emotion", name)
+
+
+def load_gender_model(name: str = "facelib") -> keras.Model:
+    """A Keras model: (n, 64, 64, 3) float32 RGB in [0, 1] -> (n, 2) probabilities, woman and man.
+
+    name: "facelib", trained here; "deepface", VGG-Face, which takes (n, 224, 224, 3) BGR instead.
+    """
+    from facelib import deepface
+
+    return deepface.load_gender() if name == "deepface" else _load("gender", name)
+
+
+def _load(task: str, name: str) -> keras.Model:
+    if name != "facelib":
+        raise InputError(f"unknown {task} model {name!r}; choose facelib or deepface")
+    model = _architectures()[assets.card(task)["architecture"]]()
+    model.load_weights(assets.WEIGHTS / f"{task}.weights.h5")
+    return model
+
+
+class GraphNetwork:
+    """A shipped network as an ONNX graph run by OpenCV: no TensorFlow, no compilation, ready in 20 ms.
+
+    Called with (n, s, s, c) float32 in [0, 1] it returns (n, classes) float32 probabilities; it can be
+    called from several threads.
+    """
+
+    def __init__(self, task: str):
+        assets.card(task)
+        self._path = assets.WEIGHTS / f"{task}.onnx"
+        self._local = threading.local()
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        import cv2
+
+        if not hasattr(self._local, "graph"):
+            self._local.graph = cv2.dnn.readNetFromONNX(str(self._path))
+        self._local.graph.setInput(inputs)
+        return self._local.graph.forward().reshape(len(inputs), -1)
+
+
+#: What a card says of a network whatever run it came from.
+_ABOUT = {
+    "emotion": {
+        "architecture": "deepface",
+        "input": "(n, 48, 48, 1) float32 gray in [0, 1]; a face framed as FER-2013 frames it",
+        "output": "(n, 7) probabilities: " + ", ".join(EMOTIONS),
+        "intended_use": "teaching and research on facial expression; reading posed or clear expressions",
+        "limits": "Learnt from FER-2013, whose labels are noisy (fear most of all) and whose disgust class is "
+        "tiny. An expression is not a feeling: do not use it to judge, hire, grade or watch people.",
+    },
+    "gender": {
+        "architecture": "gender",
+        "input": "(n, 64, 64, 3) float32 RGB in [0, 1]; a face framed as FER-2013 frames it",
+        "output": "(n, 2) probabilities: " + ", ".join(GENDERS),
+        "intended_use": "teaching and research; counting apparent gender in large collections of photographs",
+        "limits": "Apparent gender with two labels: it says how a face looks to the annotators of UTKFace, not "
+        "who a person is. About 3 % of those labels are wrong. Unreliable on children. "
+        "Do not use it to decide anything about a person.",
+    },
+}
+
+
+def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
+    """Ship a trained network: weights in half precision, the same numbers as a graph, the card.
+
+    model: a keras.Model with the architecture of ``task`` ("emotion" or "gender"); it is rounded to half
+    precision in place. facts: what the run knows (data, digest, command). recipe: the run's dataclass.
+    Raises InputError where tf2onnx (extra ``train``) is missing.
+    """
+    import datetime
+    from dataclasses import asdict
+
+    import h5py
+    import keras
+
+    from facelib.paths import atomic_write, digest
+
+    model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
+    weights, graph = assets.WEIGHTS / f"{task}.weights.h5", assets.WEIGHTS / f"{task}.onnx"
+    with atomic_write(weights) as path:
+        plain = keras.models.clone_model(model)  # without an optimizer, which would be saved as well
+        plain.set_weights(model.get_weights())
+        plain.save_weights(path)
+        with h5py.File(path, "r+") as file:
+            found: list[str] = []
+            file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+            for name in found:
+                values = file[name][()]
+                if values.dtype == np.float32:
+                    del file[name]
+                    file.create_dataset(name, data=values.astype(np.float16))
+        _repack(path)
+    try:
+        with atomic_write(graph) as path:
+            model.export(str(path), format="onnx", verbose=False)
+    except ImportError as error:
+        raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[train]'") from None
+    card = {
+        "name": f"facelib-{task}",
+        **_ABOUT[task],
+        "parameters": model.count_params(),
+        **facts,
+        "recipe": asdict(recipe),
+        "date": datetime.date.today().isoformat(),
+        "weights_digest": digest(weights)[:16],
+        "graph_digest": digest(graph)[:16],
+        "metrics": {},
+    }
+    with atomic_write(assets.WEIGHTS / f"{task}.json") as path:
+        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _repack(path) -> None:
+    """Copy an HDF5 file without the holes that replaced datasets leave."""
+    import h5py
+
+    with h5py.File(path, "r") as old, h5py.File(f"{path}.new", "w") as new:
+        for name in old:
+            old.copy(name, new)
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
+    os.replace(f"{path}.new", path)

@@ -13,11 +13,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facelib.paths import atomic_write
+from facelib.emotions import EMOTIONS, FerData
+from facelib.paths import InputError, atomic_write
+
+if TYPE_CHECKING:
+    from facelib.utkface import GenderData
+
+#: Weights of red, green and blue in gray (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def augment(images: np.ndarray, rng: np.random.Generator, how: Augmentation, siz
     out /= 255
     if how.gray:
         chosen = rng.random(n) < how.gray
-        out[chosen] = (out[chosen] @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        out[chosen] = (out[chosen] @ np.array(LUMA, np.float32))[..., None]
     mean = out.mean((1, 2, 3), keepdims=True)
     factor = rng.uniform(1 - how.contrast, 1 + how.contrast, (n, 1, 1, 1)).astype(np.float32)
     offset = rng.uniform(-how.brightness, how.brightness, (n, 1, 1, 1)).astype(np.float32)
@@ -191,7 +199,7 @@ def fit(
     if resume and state.exists():
         saved = json.loads(state.read_text())
         if saved["recipe"] != json.loads(json.dumps(asdict(recipe))):
-            raise ValueError(f"{state}: was written by another recipe; delete the folder or drop --resume")
+            raise InputError(f"{state}: was written by another recipe; delete the folder or drop --resume")
         start = saved["epoch"]
         optimizer.build(model.trainable_variables)
         model.load_weights(checkpoint)
@@ -224,9 +232,13 @@ def fit(
             with open(log, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
             left = seconds * (recipe.epochs - epoch - 1)
-            numbers = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "seconds")
+            numbers = "  ".join(
+                f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "seconds"
+            )
             rate = steps * recipe.batch_size / seconds
-            progress(f"epoch {epoch + 1}/{recipe.epochs}  {numbers}  {rate:.0f} images/s  {left / 60:.0f} min left")
+            progress(
+                f"epoch {epoch + 1}/{recipe.epochs}  {numbers}  {rate:.0f} images/s  {left / 60:.0f} min left"
+            )
 
     targets = np.eye(classes, dtype=np.float32)[labels]
     if start < recipe.epochs:
@@ -242,3 +254,87 @@ def fit(
     final = build()
     final.set_weights(model.get_weights())
     return final
+
+
+def train_emotion(
+    data: FerData,
+    output: Path,
+    epochs: int = 60,
+    batch_size: int = 128,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+):
+    """DeepFace's architecture on a labelled set, with augmentation; PublicTest is looked at along the way.
+
+    Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes.
+    """
+    from facelib import deepface
+
+    inputs = data.public_test.images[..., None].astype(np.float32) / 255
+
+    def validate(model) -> dict[str, float]:
+        answers = np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32).argmax(1)
+        hit = answers == data.public_test.labels
+        recalls = {
+            name: float(hit[data.public_test.labels == i].mean())
+            for i, name in enumerate(EMOTIONS)
+            if name in ("disgust", "fear") and (data.public_test.labels == i).any()
+        }
+        return {"public_accuracy": float(hit.mean()), **recalls}
+
+    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=1e-3, seed=seed)
+    images, labels = data.train.images, data.train.labels
+    build = deepface.emotion_network
+    return fit(build, images, labels, recipe, output, 7, 48, validate, resume, progress), recipe
+
+
+def train_gender(
+    data: GenderData,
+    output: Path,
+    epochs: int = 50,
+    batch_size: int = 128,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+):
+    """The compact gender network on crops that stray as far as a detector's boxes do, in colour and gray.
+
+    Returns (network, recipe): a keras.Model as ``networks.load_gender_model`` describes.
+    """
+    from facelib import networks
+
+    held = data.validation
+    edge = (data.crops.shape[1] - networks.GENDER_SIDE) // 2
+    inputs = data.crops[held][:, edge:-edge, edge:-edge].astype(np.float32) / 255
+    colourless = np.repeat((inputs @ np.array(LUMA, np.float32))[..., None], 3, axis=-1)
+    adult = data.ages[held] >= 16
+
+    def validate(model) -> dict[str, float]:
+        def hits(pictures):
+            answers = np.asarray(model.predict(pictures, batch_size=512, verbose=0), np.float32)
+            return answers.argmax(1) == data.labels[held]
+
+        colour, gray = hits(inputs), hits(colourless)
+        return {
+            "accuracy_all": float(colour.mean()),
+            "accuracy_adults": float(colour[adult].mean()),
+            "accuracy_adults_gray": float(gray[adult].mean()),
+        }
+
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        ema=0.998,
+        seed=seed,
+        augmentation=Augmentation(
+            rotation=15, scale=1.25, shift=0.1, contrast=0.35, brightness=0.15, gray=0.4, low_resolution=0.35
+        ),
+    )
+    images, labels = data.crops[~held], data.labels[~held]
+    build = networks.gender_network
+    return fit(
+        build, images, labels, recipe, output, 2, networks.GENDER_SIDE, validate, resume, progress
+    ), recipe

@@ -1,0 +1,483 @@
+"""`facelib …`: the commands. Only argparse is imported before a command is known, so that help is instant.
+
+Exit codes: 0 done; 1 the input was at fault (one line on stderr, no traceback); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from facelib import __version__
+from facelib.paths import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except (InputError, FileNotFoundError) as error:
+        complain(error)
+        return 1
+    except BrokenPipeError:  # `facelib analyze … | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        complain(
+            f"{error.filename or 'writing the results'}: {error.strerror or error}; free the disk or choose another place"
+        )
+        return 1
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+
+
+def complain(message: object) -> None:
+    """One line on stderr that a progress bar does not overwrite."""
+    line = f"facelib: {message}"
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="facelib",
+        description="Faces to emotions: analyse photographs, train and measure the networks behind it.",
+        epilog="Start with:  facelib analyze photo.jpg --draw annotated",
+    )
+    parser.add_argument("--version", action="version", version=f"facelib {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _analyze_parser(commands)
+    _data_parser(commands)
+    _train_parser(commands)
+    _evaluate_parser(commands)
+    _run_parser(commands)
+    return parser
+
+
+def _command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+# --- analyze ------------------------------------------------------------------------------------------
+
+
+def _analyze_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "analyze",
+        analyze,
+        "find faces in pictures and read emotion and apparent gender",
+        "  facelib analyze photo.jpg\n"
+        "  facelib analyze holidays/ --csv faces.csv --draw annotated/\n"
+        "  facelib analyze holidays/ --detector yunet --json > faces.jsonl",
+    )
+    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", help="folders are searched in full")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object for each picture, as they come")
+    output.add_argument(
+        "--csv", metavar="FILE", help="one row for each face, as they come; - for the terminal"
+    )
+    parser.add_argument("--draw", metavar="DIR", help="also write annotated pictures into this folder")
+    _encoder_options(parser)
+
+
+def _encoder_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
+        help="haar (default), yunet (finds more; `facelib data fetch yunet`), none, or a YuNet file")  # fmt: skip
+    parser.add_argument("--emotion-model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
+        help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
+    parser.add_argument("--min-confidence", type=_fraction, default=0.5, metavar="P",
+        help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
+    parser.add_argument("--batch-size", type=_positive, default=64, metavar="N",
+        help="faces that go through the networks together (default 64)")  # fmt: skip
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return value
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from facelib import images
+    from facelib.encoder import FaceEncoder
+
+    faults = []
+
+    def fault(error: object) -> None:
+        faults.append(1)
+        complain(error)
+
+    def pictures(report: Callable[[object], None]) -> Iterator[Path]:
+        for path in arguments.pictures:
+            try:
+                yield from images.find_images([path])
+            except InputError as error:
+                report(error)
+
+    total = sum(1 for _ in pictures(lambda error: None))
+    encoder = FaceEncoder(
+        detector=arguments.detector,
+        emotion=arguments.emotion_model,
+        gender=arguments.gender_model,
+        mode=arguments.mode,
+        min_confidence=arguments.min_confidence,
+    )
+    draw = _Drawings(arguments.draw) if arguments.draw else None
+    bar = tqdm(total=total, unit="picture", disable=None if total > 1 else True, leave=False)
+    faces = 0
+    with bar, _output(arguments) as write:
+        for picture in encoder.stream(pictures(fault), arguments.batch_size):
+            if picture.error:
+                fault(picture.error)
+            else:
+                faces += len(picture.faces)
+                write(picture)
+                if draw:
+                    try:
+                        draw(picture)
+                    except InputError as error:
+                        fault(error)
+            bar.update()
+    if faults:
+        complain(f"{len(faults)} of {total} pictures or folders were at fault; {faces} faces in the others")
+    elif total > 1:
+        print(f"{faces} faces in {total} pictures", file=sys.stderr)
+    return 1 if faults else 0
+
+
+class _Drawings:
+    """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
+
+    def __init__(self, folder: str):
+        from pathlib import Path
+
+        self.folder = Path(folder)
+        self.names: dict[str, int] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
+
+    def __call__(self, picture) -> None:
+        from facelib import figures, images
+
+        stem = picture.source.stem
+        number = self.names[stem] = self.names.get(stem, 0) + 1
+        name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
+        annotated = figures.annotate(images.read_image(picture.source), picture.faces)
+        images.write_image(self.folder / name, annotated)
+
+
+def _output(arguments: argparse.Namespace):
+    """A context manager that gives a function which writes one picture's result."""
+    from contextlib import contextmanager
+
+    from facelib.images import printable
+
+    @contextmanager
+    def to_json():
+        import json
+
+        def write(picture) -> None:
+            faces = [
+                {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
+                 "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
+                for f in picture.faces
+            ]  # fmt: skip
+            print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
+
+        yield write
+
+    @contextmanager
+    def to_csv():
+        import csv
+
+        from facelib.encoder import COLUMNS, to_row
+
+        to_terminal = arguments.csv == "-"
+        stream = sys.stdout if to_terminal else open(arguments.csv, "w", newline="", encoding="utf-8")
+        try:
+            table = csv.DictWriter(stream, COLUMNS)
+            table.writeheader()
+
+            def write(picture) -> None:
+                for face in picture.faces:
+                    row = to_row(face) | {"path": printable(picture.source)}
+                    table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+                stream.flush()  # rows are there as they come, also for a reader of the file
+
+            yield write
+        finally:
+            if not to_terminal:
+                stream.close()
+
+    @contextmanager
+    def to_table():
+        from tqdm import tqdm
+
+        titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
+        tqdm.write(titles)
+        tqdm.write("-" * len(titles))
+
+        def write(picture) -> None:
+            name = printable(picture.source.name)
+            name = name if len(name) <= 32 else "…" + name[-31:]
+            if not picture.faces:
+                tqdm.write(f"{name:<32} no face found")
+            for face in picture.faces:
+                x, y, w, h = face.box
+                emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
+                gender = f"{face.gender} {face.genders[face.gender]:.0%}"
+                tqdm.write(
+                    f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
+                )
+
+        yield write
+
+    return to_json() if arguments.json else to_csv() if arguments.csv else to_table()
+
+
+def _rounded(answers: dict[str, float]) -> dict[str, float]:
+    return {label: round(p, 4) for label, p in answers.items()}
+
+
+# --- data ---------------------------------------------------------------------------------------------
+
+
+def _data_parser(commands) -> None:
+    parser = commands.add_parser("data", help="get, import and describe data sets and published networks")
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    fetch = _command(
+        parts,
+        "fetch",
+        data_fetch,
+        "download a published file and verify it",
+        "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
+    )
+    fetch.add_argument(
+        "name",
+        choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
+        help="yunet: face detector; deepface-…: its two networks; fer2013: the data set, from Kaggle",
+    )
+    importing = _command(
+        parts,
+        "import",
+        data_import,
+        "read FER-2013 in any of its forms and keep a compact copy",
+        "  facelib data import ~/Downloads/fer2013.csv\n"
+        "  facelib data import archive.zip --ferplus fer2013new.csv",
+    )
+    importing.add_argument(
+        "path", help="fer2013.csv, an archive with it, Kaggle's folders, or a parquet file"
+    )
+    importing.add_argument("--ferplus", metavar="FILE", help="the FER+ votes, fer2013new.csv")
+    _command(parts, "info", data_info, "say which data is here, and what is missing", "  facelib data info")
+
+
+def data_fetch(arguments: argparse.Namespace) -> int:
+    if arguments.name == "fer2013":
+        from facelib import fer2013
+
+        print(fer2013.describe(fer2013.fetch_fer2013()))
+    else:
+        from facelib import assets
+
+        print(assets.fetch(arguments.name))
+    return 0
+
+
+def data_import(arguments: argparse.Namespace) -> int:
+    from facelib import fer2013
+
+    print(fer2013.describe(fer2013.import_fer2013(arguments.path, arguments.ferplus)))
+    return 0
+
+
+def data_info(arguments: argparse.Namespace) -> int:
+    from facelib import assets, fer2013
+
+    print(fer2013.info())
+    print("\nPublished networks")
+    for name, item in assets.DOWNLOADS.items():
+        state = f"here: {item.path}" if item.path.is_file() else f"not here; `facelib data fetch {name}`"
+        print(f"  {name:<17} {item.what}: {state}")
+    return 0
+
+
+# --- train, evaluate ----------------------------------------------------------------------------------
+
+
+def _train_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "train",
+        train,
+        "train a network; a killed run goes on with --resume",
+        "  facelib train emotion --dataset toy --epochs 8\n"
+        "  facelib train emotion --dataset fer2013 --epochs 60 --ship\n"
+        "  facelib train gender --data utkface64.parquet --ship",
+    )
+    parser.add_argument("task", choices=["emotion", "gender"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="emotion only; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
+    )
+    parser.add_argument("--epochs", type=_positive, metavar="N")
+    parser.add_argument("--batch-size", type=_positive, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--output", metavar="DIR", help="checkpoints and log (default runs/TASK-DATASET-SEED)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--ship", action="store_true", help="replace the weights that the package ships")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from facelib import paths, training
+
+    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    options = {name: value for name, value in chosen.items() if value is not None}
+    if arguments.task == "gender":
+        from facelib import utkface
+
+        data, name, fit = utkface.load_utkface(arguments.data), "utkface", training.train_gender
+    else:
+        data = _load_data(arguments.dataset)
+        name, fit = ("toy" if "drawn" in data.source else "fer2013"), training.train_emotion
+    output = Path(arguments.output or paths.runs() / f"{arguments.task}-{name}-{arguments.seed}")
+    print(f"{arguments.task} on {name}; checkpoints and log in {output}", flush=True)
+    network, recipe = fit(
+        data,
+        output,
+        seed=arguments.seed,
+        resume=arguments.resume,
+        progress=lambda line: print(line, flush=True),
+        **options,
+    )
+    network.save_weights(output / "final.weights.h5")
+    if arguments.ship:
+        from facelib import networks
+
+        command = f"facelib train {arguments.task} --dataset {name} --seed {arguments.seed} --epochs {recipe.epochs}"
+        networks.export(
+            network, arguments.task, {"data": name, "data_digest": data.digest, "command": command}, recipe
+        )
+    print(f"done: {output / 'final.weights.h5'}")
+    return 0
+
+
+def _load_data(dataset: str):
+    """The labelled set that a command works on, named on stderr: nobody should take one for the other."""
+    from facelib import fer2013, toyfaces
+
+    data = None
+    if dataset != "toy":
+        try:
+            data = fer2013.load_fer2013()
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    data = data or toyfaces.load_toyfaces()
+    print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
+    return data
+
+
+def _evaluate_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "evaluate",
+        evaluate,
+        "measure a shipped network and write reports/metrics",
+        "  facelib evaluate emotion --split PrivateTest\n  facelib evaluate gender --data utkface64.parquet",
+    )
+    parser.add_argument("task", nargs="?", default="emotion", choices=["emotion", "gender"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument(
+        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
+    )
+    parser.add_argument("--split", default="PrivateTest", choices=["Training", "PublicTest", "PrivateTest"])
+    parser.add_argument("--model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    from facelib import evaluation
+
+    return evaluation.command(arguments)
+
+
+# --- run ----------------------------------------------------------------------------------------------
+
+
+def _run_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "run",
+        run,
+        "execute the notebooks and keep the results",
+        "  facelib run\n  facelib run 01-deepface-pipeline --param seed=1",
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="names or numbers; none: all of them"
+    )
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--timeout", type=_positive, default=1800, metavar="S", help="seconds for one cell")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import ast
+
+    from facelib import runner
+
+    parameters: dict[str, object] = {}
+    for pair in arguments.param:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--param {pair}: write NAME=VALUE")
+        try:
+            parameters[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parameters[name] = value
+    if arguments.dataset != "auto":
+        parameters["dataset"] = arguments.dataset
+    return runner.run(arguments.notebooks, parameters, arguments.timeout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
