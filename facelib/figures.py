@@ -104,3 +104,177 @@ def save_figure(figure: Figure, name: str, formats: Iterable[str] = ("png",)) ->
 def _undated(extension: str) -> dict:
     """No date in the file: the same figure is the same bytes."""
     return {"Date": None} if extension == "svg" else {"Software": None} if extension == "png" else {}
+
+
+# --- what the notebooks share -------------------------------------------------------------------------
+
+#: Wherever DeepFace and facelib are compared.
+THEIRS, OURS = "#D55E00", "#0072B2"
+
+
+def _sheet(width: float, height: float) -> Figure:
+    """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
+    """Draw a box (x, y, w, h) and a pair of eyes onto a picture that ``panels`` has put there."""
+    from matplotlib.patches import Rectangle
+
+    if box is not None:
+        x, y, w, h = box
+        axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor="white", linewidth=3.6, alpha=0.7))
+        axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=colour, linewidth=2))
+        if text:
+            axis.text(
+                x + w / 2, y - 6, text, color="white", fontsize=8, ha="center", va="bottom",
+                bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.25"},
+            )  # fmt: skip
+    if eyes is not None:
+        xs, ys = zip(*eyes, strict=True)
+        axis.plot(xs, ys, color=colour, linewidth=1.4)
+        axis.scatter(xs, ys, s=28, color=colour, edgecolor="white", linewidth=0.9, zorder=3)
+
+
+def panels(pictures, titles, columns: int | None = None, width: float = 8.5, scale=None) -> Figure:
+    """Pictures side by side, all at one height, each under its title; gray or RGB, enlarged without smoothing.
+
+    pictures: arrays (h, w) or (h, w, 3), uint8 or float in [0, 1]. columns: None for a single row. scale: the
+    (lowest, highest) value of gray pictures that stand for black and white.
+    """
+    columns = columns or len(pictures)
+    rows = -(-len(pictures) // columns)
+    ratios = [max(p.shape[1] / p.shape[0] for p in pictures[c::columns]) for c in range(columns)]
+    figure = _sheet(width, rows * (width / sum(ratios) + 0.42))
+    grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios).ravel()
+    for axis in grid:
+        axis.axis("off")
+    for axis, picture, title in zip(grid, pictures, titles, strict=False):
+        low, high = scale or ((0, 255) if picture.dtype == np.uint8 else (0, 1))
+        large = max(picture.shape[:2]) > 150  # real pixels are shown as squares, photographs are not
+        how = "antialiased" if large else "nearest"
+        axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation=how)
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
+def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Figure:
+    """Networks as rows of blocks, one row for each: what shape leaves each stage, where the parameters are.
+
+    networks: title -> stages, each (name, side, channels, parameters). A block is as high as its maps are
+    large (square root) and as thick as it has channels (logarithm); the darker, the more of the network's
+    parameters it holds.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Polygon
+
+    figure = _sheet(9.5, 2.75 * len(networks))
+    grid = figure.subplots(len(networks), 1, squeeze=False).ravel()
+    for axis, (title, stages) in zip(grid, networks.items(), strict=True):
+        total = sum(stage[3] for stage in stages)
+        left = 0.0
+        for name, side, channels, parameters in stages:
+            high, thick = 0.16 + 0.062 * np.sqrt(side), 0.08 + 0.05 * np.log2(channels)
+            slant, share = 0.32 * high, parameters / total
+            base = colormaps["Blues"](0.14 + 0.76 * np.sqrt(share))
+            x, y = left, -high / 2
+            front = [(x, y), (x + thick, y), (x + thick, y + high), (x, y + high)]
+            roof = [(x, y + high), (x + slant, y + high + slant), (x + slant + thick, y + high + slant), front[2]]
+            flank = [front[1], (x + thick + slant, y + slant), roof[2], front[2]]
+            for corners, shade in ((front, 1.0), (roof, 0.92), (flank, 0.8)):
+                colour = tuple(shade * c for c in base[:3])
+                axis.add_patch(Polygon(corners, facecolor=colour, edgecolor="#333333", linewidth=0.6))
+            middle = left + (thick + slant) / 2
+            shape = f"{side}×{side}×{channels}" if side > 1 else f"{channels:,}"
+            axis.text(middle, y - 0.07, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35)
+            if parameters:
+                bold = "bold" if share > 0.2 else "normal"
+                percent = f"{share:.0%}" if share >= 0.005 else "<0.5%"
+                axis.text(middle, y - 0.44, percent, ha="center", va="top", fontsize=8.5, weight=bold)
+            left += max(thick + slant + 0.26, 0.72)
+        axis.set_title(f"{title}: {total:,} parameters", fontsize=10.5, loc="left")
+        axis.set(xlim=(-0.12, left), ylim=(-1.12, 0.95), aspect="equal")
+        axis.axis("off")
+    return figure
+
+
+def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()) -> Figure:
+    """Milliseconds of each stage as bars, a panel for each pipeline, all on one scale.
+
+    groups: pipeline -> stage -> milliseconds. counted: stages that were not run, only counted (hatched).
+    """
+    most = max(max(stages.values()) for stages in groups.values())
+    figure = _sheet(8.5, 0.9 + 0.27 * sum(len(stages) for stages in groups.values()))
+    heights = [len(stages) for stages in groups.values()]
+    grid = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
+    for axis, colour, (title, stages) in zip(grid, (THEIRS, OURS), groups.items(), strict=False):
+        names = list(stages)[::-1]
+        bars = axis.barh(names, [stages[name] for name in names], color=colour, height=0.68)
+        for name, bar in zip(names, bars, strict=True):
+            if name in counted:
+                bar.set(facecolor="white", edgecolor=colour, hatch="////")
+            figures = 0 if stages[name] >= 10 else 1 if stages[name] >= 1 else 2
+            least = "≥ " if name in counted else ""
+            axis.text(
+                bar.get_width() + most / 120, bar.get_y() + bar.get_height() / 2,
+                f"{least}{stages[name]:.{figures}f} ms", va="center", fontsize=8.5,
+            )  # fmt: skip
+        axis.set_title(title, fontsize=10, loc="left", color=colour, weight="bold")
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(left=False, labelsize=9)
+        axis.set_xlim(0, 1.14 * most)
+    grid[-1].set_xlabel("milliseconds for one photograph with one face", fontsize=9)
+    return figure
+
+
+def found_eyes(sides, rates: dict[str, list[float]]) -> Figure:
+    """How often both eyes are found in a face (shares in [0, 1]), against the face's width in pixels."""
+    figure = _sheet(7.0, 2.7)
+    axis = figure.subplots()
+    for name, colour in zip(rates, (THEIRS, OURS), strict=False):
+        axis.plot(sides, rates[name], "o-", color=colour, label=name, markersize=5)
+    axis.set(xlabel="width of the face, pixels", ylabel="share of tilts", ylim=(-0.05, 1.08))
+    axis.set_xscale("log")
+    axis.set_xticks(sides, [f"{side:.0f}" for side in sides])
+    axis.minorticks_off()
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    axis.set_title("Were both eyes found?", fontsize=10, loc="left")
+    return figure
+
+
+def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndarray) -> Figure:
+    """The front page: a photograph, its annotated face, the stages in between, and every probability.
+
+    image: (H, W, 3) uint8 RGB. patch: the frame around the face, turned upright. small: (48, 48) uint8, what
+    the emotion network sees.
+    """
+    figure = _sheet(8.0, 4.15)
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 0.98))
+    picture = left.subplots()
+    picture.imshow(annotate(image, [face]), interpolation="antialiased")
+    picture.set_title("a photograph", fontsize=10, loc="left")
+    top, bottom = right.subfigures(2, 1, height_ratios=(1, 1.12))
+    cut, seen = top.subplots(1, 2)
+    cut.imshow(patch, interpolation="antialiased")
+    cut.set_title("turned, cut out", fontsize=10, loc="left")
+    seen.imshow(small, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    seen.set_title(f"{small.shape[0]}×{small.shape[0]}, what is read", fontsize=10, loc="left")
+    for axis in (picture, cut, seen):
+        axis.axis("off")
+    axis = bottom.subplots()
+    answers = face.emotions | face.genders
+    colours = [*COLOURS[: len(face.emotions)], *["#444444"] * len(face.genders)]
+    places = [i + 0.6 * (i >= len(face.emotions)) for i in range(len(answers))]
+    axis.barh(places, list(answers.values()), color=colours, height=0.74)
+    for place, p in zip(places, answers.values(), strict=True):
+        axis.text(p + 0.012, place, f"{p:.0%}", va="center", fontsize=8)
+    axis.set_yticks(places, list(answers), fontsize=9)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 1.1), xticks=[])
+    axis.spines[:].set_visible(False)
+    axis.tick_params(left=False)
+    return figure

@@ -167,6 +167,7 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
                     file.create_dataset(name, data=values.astype(np.float16))
         _repack(path)
     try:
+        model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))  # tf2onnx wants a traced model
         with atomic_write(graph) as path:
             model.export(str(path), format="onnx", verbose=False)
     except ImportError as error:
