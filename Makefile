@@ -57,7 +57,7 @@ help:  ## this list
 # A stamp is written last, so an interrupted installation is taken up again.
 $(VENV)/.run: $(INPUTS)
 	@$(find_or_make_venv)
-	@echo "Installing into $(VENV): about 300 MB to download, some minutes the first time …"
+	@echo "Installing into $(VENV): some minutes the first time (2.5 GB on disk) …"
 	@$(PIP) -c constraints.txt -e '.[notebooks]'
 	@touch $@
 

@@ -432,13 +432,21 @@ def _evaluate_parser(commands) -> None:
     )
     parser.add_argument("--split", default="PrivateTest", choices=["Training", "PublicTest", "PrivateTest"])
     parser.add_argument("--model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    from facelib import evaluation
+    import json
 
-    return evaluation.command(arguments)
+    from facelib import measure
+
+    if arguments.task == "gender":
+        result = measure.gender(arguments.data, arguments.detector)
+    else:
+        result = measure.emotion(_load_data(arguments.dataset), arguments.split, arguments.model)
+    print(json.dumps(result, indent=2, sort_keys=True) if arguments.json else measure.table(result))
+    return 0
 
 
 # --- run ----------------------------------------------------------------------------------------------

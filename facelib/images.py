@@ -6,13 +6,16 @@ Pillow decodes; this module decides what is refused, turns every pixel format in
 
 from __future__ import annotations
 
+import io
 import os
-import warnings
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from facelib.paths import InputError, atomic_write
 
@@ -21,6 +24,11 @@ EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .p
 #: Pictures with more pixels are refused before they are decoded (400 MB as RGB): a few kilobytes of PNG
 #: can unpack to gigabytes.
 MAX_PIXELS = 130_000_000
+#: EXIF's orientation (tag 274) -> what makes the picture upright; 1 is upright already.
+_ORIENTATION = 274
+_TURNS = dict(enumerate((Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90), start=2))  # fmt: skip
 
 
 class ImageError(InputError):
@@ -28,12 +36,26 @@ class ImageError(InputError):
 
 
 def printable(path: str | bytes | os.PathLike) -> str:
-    """A path as one line of text: newlines and bytes that are no UTF-8 appear as escapes."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """A path (or a message with one in it) as one line of text: what cannot be shown appears as escapes."""
+
+    def escape(c: str) -> str:
+        if "\udc80" <= c <= "\udcff":  # how Python stands in for a byte that is no UTF-8
+            return f"\\x{ord(c) - 0xDC00:02x}"
+        return c.encode("unicode_escape").decode()
+
+    return "".join(c if c.isprintable() else escape(c) for c in os.fsdecode(path))
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def load(source: str | bytes | os.PathLike | np.ndarray) -> np.ndarray:
+    """A picture file or an array as (H, W, 3) uint8 RGB; see ``read_image`` and ``as_rgb``."""
+    if isinstance(source, np.ndarray):
+        return as_rgb(source)
+    if isinstance(source, str | bytes | os.PathLike):
+        return read_image(source)
+    raise ImageError(f"a picture is a path or a uint8 array, not a {type(source).__name__}")
+
+
+def read_image(path: str | bytes | os.PathLike) -> np.ndarray:
     """Decode a picture file to (H, W, 3) uint8 RGB with its EXIF orientation applied.
 
     Gray, palette, CMYK, 16-bit, floating-point and transparent pictures are converted (transparency over
@@ -42,27 +64,43 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     name = printable(path)
     try:
-        with open(path, "rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning: the limit below decides
-            if not stream.read(1):
-                raise ImageError(f"{name}: the file is empty; copy or download it again")
-            stream.seek(0)
-            with Image.open(stream) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{name}: {width}x{height} pixels are more than the limit of "
-                        f"{MAX_PIXELS // 10**6} million; reduce the picture first"
-                    )
-                return _to_rgb(ImageOps.exif_transpose(image))
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise ImageError(f"{name}: is a folder, a picture was expected")
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
+            raise ImageError(f"{name}: is a pipe or a device; save the picture to a file first")
+        with open(path, "rb") as stream:
+            image = _decode(stream, name)
+        return _to_rgb(image, name)
     except ImageError:
         raise
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise ImageError(f"{name}: is a folder, a picture was expected") from None
     except PermissionError:
         raise ImageError(f"{name}: no permission to read it; change its rights (chmod +r)") from None
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory for this picture; reduce it first") from None
+    except (OSError, ValueError) as error:  # a name too long or with a NUL, a circle of links, a bad disk
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be read ({reason}); check the path") from None
+
+
+def _decode(stream: BinaryIO, name: str) -> Image.Image:
+    """The first frame, decoded and upright, in whatever pixel format the file has."""
+    if not stream.read(1):
+        raise ImageError(f"{name}: the file is empty; copy or download it again")
+    stream.seek(0)
+    try:
+        with Image.open(stream, formats=_formats()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(
+                    f"{name}: {width}x{height} pixels are more than the limit of "
+                    f"{MAX_PIXELS // 10**6} million; reduce the picture first"
+                )
+            image.load()
+    except (ImageError, MemoryError):
+        raise
     except UnidentifiedImageError:
         raise ImageError(f"{name}: is not a picture in a known format (JPEG, PNG, …); convert it") from None
     except Image.DecompressionBombError:
@@ -70,28 +108,44 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             f"{name}: its size is more than the limit of {MAX_PIXELS // 10**6} million pixels; "
             "reduce the picture first"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        # Pillow reports damaged data with any of these, the reason in the text.
+    except Exception as error:  # noqa: BLE001 Pillow's decoders report damaged data with any type
         reason = printable(str(error) or type(error).__name__)
         raise ImageError(
             f"{name}: damaged or truncated picture ({reason}); copy or download it again"
         ) from None
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # noqa: BLE001 damaged EXIF data are no reason to lose a good picture
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+@cache
+def _formats() -> list[str]:
+    """Pillow's names of the formats behind ``EXTENSIONS``. It knows forty more, one of which (EPS) starts
+    another program to draw a file: nothing to try on files from anywhere."""
+    Image.init()
+    return [name for name in "JPEG PNG BMP GIF TIFF WEBP PPM AVIF".split() if name in Image.OPEN]
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
-        top = values.max(initial=0)
+        values = np.asarray(image).astype(np.float32)
+        values[np.isnan(values)] = 0
+        top = values.max(initial=0, where=np.isfinite(values))
         # 16-bit files use the whole range; float files are 0..1, 0..255 or 0..65535.
         full = 1.0 if image.mode == "F" and top <= 1 else 255.0 if top <= 255 else max(65535.0, top)
-        gray = np.clip(np.rint(values * (255 / full)), 0, 255).astype(np.uint8)
+        values *= 255 / full
+        gray = np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return np.asarray(Image.alpha_composite(paper, image).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    try:
+        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            paper = Image.new("RGBA", image.size, "white")
+            return np.asarray(Image.alpha_composite(paper, image).convert("RGB"))
+        return np.asarray(image.convert("RGB"))
+    except ValueError:  # CIE Lab, for one
+        raise ImageError(f"{name}: pixels of type {image.mode} cannot be read; convert it to RGB") from None
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -113,26 +167,51 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
-def find_images(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
+def find_images(
+    paths: Iterable[str | os.PathLike],
+    report: Callable[[InputError], None] | None = None,
+    skip: str | os.PathLike | None = None,
+) -> Iterator[Path]:
     """The pictures behind a list of files and folders: files as given, folders searched in full, by name.
 
-    Raises InputError for a path that does not exist and for a folder without a picture. Hidden files are
-    passed over. A folder's names are held in memory (100 bytes a picture), its pictures are not.
+    report: called with the error for a folder that cannot be searched or holds no picture, and the search
+        goes on; None raises it. skip: a folder that is left out (where results are written).
+    What is hidden is passed over. One folder's names are held in memory at a time, no pictures.
     """
+
+    def fail(error: InputError) -> None:
+        nonlocal silent
+        silent = False
+        if report is None:
+            raise error
+        report(error)
+
+    def closed(error: OSError) -> None:
+        fail(
+            InputError(
+                f"{printable(error.filename)}: cannot be searched ({error.strerror}); change its rights"
+            )
+        )
+
+    skipped = skip and os.path.realpath(skip)
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not os.path.isdir(path):
             yield path  # a missing or foreign file is reported when it is read, with all the others
             continue
-        found = False
-        for folder, folders, names in os.walk(path):
-            folders.sort()
+        silent = True
+        for folder, folders, names in os.walk(path, onerror=closed):
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) != skipped
+            )
             for name in sorted(names):
-                if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
-                    found = True
+                if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith("."):
+                    silent = False
                     yield Path(folder, name)
-        if not found:
-            raise InputError(
-                f"{printable(path)}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})"
+        if silent:
+            fail(
+                InputError(f"{printable(path)}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})")
             )
 
 
@@ -142,10 +221,15 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     Raises InputError when the extension is unknown or the disk does not take it.
     """
     path = Path(path)
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise InputError(f"{printable(path)}: unknown file extension; use .png or .jpg")
     try:
+        # Encoded in memory first: writing to a file itself, Pillow hides why the disk refused.
+        encoded = io.BytesIO()
+        Image.fromarray(image).save(encoded, kind, quality=92)
         with atomic_write(path) as temporary:
-            Image.fromarray(image).save(temporary, quality=92)
-    except ValueError as error:
-        raise InputError(f"{printable(path)}: {error}; use .png or .jpg") from None
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be written ({error.strerror or error})") from None
+            temporary.write_bytes(encoded.getbuffer())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{printable(path)}: cannot be written ({reason})") from None

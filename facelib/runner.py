@@ -7,6 +7,7 @@ log beside each, go to ``runs/notebooks``; the notebooks themselves are not touc
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -80,8 +81,13 @@ def select(names: Sequence[str] = ()) -> list[Path]:
 
 def _share_out(notebooks: list[Path], parameters: dict[str, object]) -> dict[Path, dict[str, object]]:
     """Which parameters each notebook gets. One that none of them has is an InputError."""
-    papermill = _papermill()
-    has = {p: set(papermill.inspect_notebook(str(p))) for p in notebooks}
+    _papermill()
+    from papermill.translators import PythonTranslator
+
+    has = {
+        p: {known.name for cell in _tagged(_read(p)) for known in PythonTranslator.inspect(cell)}
+        for p in notebooks
+    }
     known = set().union(*has.values())
     for name in parameters:
         if name not in known:
@@ -94,15 +100,15 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, object], timeou
              tick: Callable[[int, int], object]) -> str | None:  # fmt: skip
     """Run one notebook; None, or in one line what went wrong. tick is told (cells done, cells)."""
     papermill = _papermill()
-    import nbformat
-
-    cells = len(nbformat.read(notebook, as_version=4).cells) + bool(parameters)
+    cells = len(_read(notebook).cells) + bool(parameters)
     with open(output / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
         try:
             papermill.execute_notebook(
                 str(notebook),
                 str(output / notebook.name),
                 parameters,
+                kernel_name="python3",
+                language="python",
                 kernel_manager_class=_kernel_manager(log),
                 execution_timeout=timeout,
                 progress_bar=False,
@@ -119,7 +125,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, object], timeou
     return None
 
 
-def _kernel_manager(log=None):
+def _kernel_manager(log):
     """A kernel manager class whose one kernel is this Python, in the notebooks' folder.
 
     A kernelspec found by its name may belong to any Python that the user once installed a kernel for, and
@@ -151,13 +157,19 @@ def refresh(names: Sequence[str] = ()) -> None:
     from nbclient import NotebookClient
 
     for path in select(names):
-        notebook = nbformat.read(path, as_version=4)
-        cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        notebook = _read(path)
+        cells = _tagged(notebook)
         sources = [cell.source for cell in cells]
         for cell in cells:
             cell.source = on_drawn_faces(cell.source)
-        manager = _kernel_manager()(kernel_name="python3")
-        NotebookClient(notebook, km=manager, timeout=TIMEOUT, record_timing=False).execute()
+        client = NotebookClient(
+            notebook,
+            kernel_manager_class=_kernel_manager(subprocess.DEVNULL),
+            kernel_name="python3",
+            timeout=TIMEOUT,
+            record_timing=False,  # else each refresh changes the file
+        )
+        client.execute()
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source
         with paths.atomic_write(path) as temporary:
@@ -176,6 +188,20 @@ def _papermill():
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
     return papermill
+
+
+def _read(path: Path):
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        raise InputError(f"{path} is not a notebook that can be read: {str(error).splitlines()[0]}") from None
+
+
+def _tagged(notebook) -> list:
+    """The parameters cell, in a list; an empty one where a notebook has none."""
+    return [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
 
 
 def _short(path: Path) -> str:

@@ -65,8 +65,6 @@ def load_utkface(path: str | Path | None = None, detector: str | Path = "yunet",
     detector: as in ``detection.load_detector``. Where it finds nothing the whole picture is taken: these
     pictures are face crops already.
     """
-    import hashlib
-
     from tqdm import tqdm
 
     table = read_table(path)
@@ -78,11 +76,26 @@ def load_utkface(path: str | Path | None = None, detector: str | Path = "yunet",
         face = (detect(image) or detection.whole_picture(image))[0]
         crops[i] = alignment.align(_enlarge(image), _with_context(face), size, gray=False)
     labels = (table["gender"] == "man").to_numpy().astype(np.int64)
-    groups = table["group"].to_numpy()
+    held = held_out(table["group"].to_numpy(), seed)
+    return GenderData(crops, labels, table["age"].to_numpy(), held, table_digest(table))
+
+
+def held_out(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """(n,) bool: the rows whose group is in the tenth of all groups that is drawn with ``seed``."""
     unique = np.unique(groups)
     chosen = np.random.default_rng(seed).choice(unique, len(unique) // 10, replace=False)
-    digest = hashlib.sha256(b"".join(table["image"]) + labels.tobytes()).hexdigest()[:16]
-    return GenderData(crops, labels, table["age"].to_numpy(), np.isin(groups, chosen), digest)
+    return np.isin(groups, chosen)
+
+
+def table_digest(table) -> str:
+    """sha256 over pictures and labels in the table's order, first 16 hex digits."""
+    import hashlib
+
+    content = hashlib.sha256()
+    for image, gender in zip(table["image"], table["gender"]):
+        content.update(image)
+        content.update(gender.encode())
+    return content.hexdigest()[:16]
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:

@@ -29,11 +29,11 @@ def write(home: Path, name: str, *code: str, parameters: str = "") -> Path:
     if parameters:
         cells.insert(1, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     path = home / "notebooks" / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": OTHER} if parameters else {}), path)
     return path
 
 
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+OTHER = {"name": "ada-2019", "display_name": "Python 3.7", "language": "python"}  # on the author's machine
 
 
 def printed(home: Path, name: str) -> str:
@@ -106,6 +106,13 @@ def test_a_parameter_that_no_notebook_has_is_refused_before_any_runs(home):
     with pytest.raises(InputError, match="'sed'; choose from: dataset, seed"):
         runner.run(["01-a"], {"sed": 1})
     assert not (home / "runs").exists()
+
+
+def test_a_file_that_is_no_notebook_is_named(home):
+    write(home, "01-a", "pass")
+    (home / "notebooks" / "02-b.ipynb").write_text("<html>")
+    with pytest.raises(InputError, match="02-b.ipynb is not a notebook"):
+        runner.run()
 
 
 def test_refresh_writes_outputs_of_the_drawn_faces_and_keeps_the_source(home):

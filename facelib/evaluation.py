@@ -1,0 +1,202 @@
+"""Metrics with intervals, and the one place that writes numbers down.
+
+Whatever a notebook, the README or a report quotes stands in ``reports/metrics/NN-slug.json``, written by
+``write_metrics`` with what is needed to obtain it again. A number without n and interval is not a result:
+proportions carry Wilson's interval, other metrics a bootstrap one, both at 95 %.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from facelib import __version__, paths
+from facelib.emotions import EMOTIONS, FerData
+
+#: Confusions that this project follows by name: (label, answer).
+CONFUSIONS = (("fear", "surprise"), ("surprise", "fear"), ("fear", "sad"))
+_FIELDS = ("n", "split", "data", "seed", "weights")
+_WIDTH = 110
+
+
+# --- metrics files ---------------------------------------------------------------------------------------
+
+
+def write_metrics(
+    slug: str,
+    payload: Mapping,
+    *,
+    command: str,
+    data: FerData | str | None = None,
+    weights: str | Path | None = None,
+) -> Path:
+    """Write ``reports/metrics/<slug>.json`` whole or not at all, and return its path.
+
+    slug: "02-audit-fer2013": the notebook's number, then words.
+    payload: the keys "n", "split", "data", "seed" and "weights" become fields of the file, all others stand
+        under "metrics"; a mapping under the key "metrics" is merged into them. Numpy scalars and arrays,
+        tuples and paths may be values; numbers keep six significant digits, nan and infinity become null.
+    command: how a reader obtains the numbers again, such as "facelib audit --dataset fer2013".
+    data: the set (its digest is written) or a digest; weights: a weight file (its sha256 is written, first 16
+        hex digits), or a digest. They go before the payload's.
+
+    Every file has the fields metrics, n, split, data, seed, weights, command, version and date; what was not
+    given is null. Keys are sorted. A file in which nothing but the date would change is left as it is.
+    Raises ValueError for a slug that is no plain file name.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", slug):
+        raise ValueError(f"{slug!r}: a slug has small letters, digits, - and _ only, such as 02-audit-toy")
+    record = {key: payload.get(key) for key in _FIELDS}
+    record["metrics"] = {k: v for k, v in payload.items() if k not in (*_FIELDS, "metrics")}
+    record["metrics"] |= payload.get("metrics", {})
+    record["data"] = data if data is not None else record["data"]
+    if isinstance(record["data"], FerData):
+        record["data"] = record["data"].digest
+    weights = weights if weights is not None else record["weights"]
+    if weights is not None and Path(weights).is_file():
+        weights = paths.digest(weights)[:16]
+    record |= {"weights": weights, "command": command, "version": __version__}
+    record = json.loads(json.dumps(_plain(record)))  # as a reader will get it, so that it can be compared
+    path = paths.metrics() / f"{slug}.json"
+    try:
+        old = read_metrics(slug)
+        if {key: old[key] for key in old if key != "date"} == record:
+            return path
+    except (OSError, ValueError):
+        pass  # none yet, or damaged
+    record["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(_format(record) + "\n", encoding="utf-8")
+    return path
+
+
+def read_metrics(slug: str) -> dict:
+    """What ``write_metrics`` wrote. Raises FileNotFoundError, or ValueError for a damaged file."""
+    path = paths.metrics() / f"{slug}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such metrics; run the command that makes them") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); run the command that makes it again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: damaged (no object); run the command that makes it again")
+    return found
+
+
+def _plain(value):
+    """The same in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _format(value, indent: int = 0) -> str:
+    """JSON with sorted keys in which whatever fits stands on one line, so that a matrix has one per row."""
+    line = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if not value or not isinstance(value, dict | list) or (indent and len(line) + indent <= _WIDTH):
+        return line
+    if isinstance(value, dict):
+        ends, parts = "{}", [f"{json.dumps(k)}: {_format(value[k], indent + 2)}" for k in sorted(value)]
+    else:
+        ends, parts = "[]", [_format(each, indent + 2) for each in value]
+    gap = "\n" + " " * (indent + 2)
+    return ends[0] + gap + f",{gap}".join(parts) + "\n" + " " * indent + ends[1]
+
+
+# --- intervals -------------------------------------------------------------------------------------------
+
+
+def wilson(hits, n) -> np.ndarray:
+    """Wilson's 95 % interval of proportions, (2, ...) float64 in [0, 1]; nan where n is 0 (Wilson 1927)."""
+    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
+    z = 1.959963984540054
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = hits / n
+        centre, spread = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return np.stack([np.maximum(centre - spread, 0), np.minimum(centre + spread, 1 + z * z / n)]) / (
+            1 + z * z / n
+        )
+
+
+def classification_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, n_bootstrap: int = 2000, seed: int = 0
+) -> dict:
+    """How well seven-way answers fit the labels.
+
+    labels (n,) in 0..6, probabilities (n, 7) whose rows sum to 1, both in the order of ``EMOTIONS``; n >= 1.
+
+    Gives n, accuracy, balanced_accuracy (mean recall of the classes that occur), macro_f1 (mean over the
+    classes that occur as label or answer), recall {emotion: ...}, confusion (7, 7) int64 (row label, column
+    answer), fear_to_surprise, surprise_to_fear, fear_to_sad (share of the first's pictures that were answered
+    with the second), ece (expected calibration error, 15 bins of equal width, Guo et al. 2017,
+    arXiv:1706.04599). Each but confusion and ece has an "<name>_interval" (low, high) beside it: Wilson's for
+    proportions; for the two means, percentiles of ``n_bootstrap`` resamples of the pictures.
+
+    Raises ValueError for wrong shapes or values.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
+    k = len(EMOTIONS)
+    if labels.ndim != 1 or not len(labels) or probabilities.shape != (len(labels), k):
+        raise ValueError(
+            f"wanted labels (n,) and probabilities (n, {k}), got {labels.shape} and {probabilities.shape}"
+        )
+    if not np.isin(labels, range(k)).all():
+        raise ValueError(f"labels go from 0 to {k - 1}")
+    if not (probabilities >= 0).all() or np.abs(probabilities.sum(1) - 1).max() > 1e-3:
+        raise ValueError("probabilities are not negative and sum to 1 in each row (logits need a softmax)")
+    n, answers = len(labels), probabilities.argmax(1)
+    confusion = np.bincount(labels.astype(np.int64) * k + answers, minlength=k * k).reshape(k, k)
+    # All that follows depends on the pictures through the confusion matrix only, so resampling the pictures
+    # is a multinomial draw of its 49 cells: 2,000 resamples take milliseconds.
+    drawn = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=n_bootstrap)
+    names = ("balanced_accuracy", "macro_f1")
+    resampled = dict(zip(names, _means(drawn.reshape(-1, k, k)), strict=True))
+    found = {"n": n, "confusion": confusion, "ece": expected_calibration_error(labels, probabilities)}
+    for name, value in zip(names, _means(confusion[None]), strict=True):
+        interval = np.percentile(resampled[name], (2.5, 97.5)) if n_bootstrap else (np.nan, np.nan)
+        found |= {name: float(value[0]), f"{name}_interval": tuple(map(float, interval))}
+    totals = confusion.sum(1)
+    found |= _proportion("accuracy", confusion.trace(), n)
+    for label, answer in CONFUSIONS:
+        row, column = EMOTIONS.index(label), EMOTIONS.index(answer)
+        found |= _proportion(f"{label}_to_{answer}", confusion[row, column], totals[row])
+    recalls = [_proportion("recall", confusion[i, i], totals[i]) for i in range(k)]
+    for key in ("recall", "recall_interval"):
+        found[key] = {emotion: recall[key] for emotion, recall in zip(EMOTIONS, recalls, strict=True)}
+    return found
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over ``bins`` bins of equal width, weighted by pictures."""
+    confidence, hits = probabilities.max(1), probabilities.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, hits, minlength=bins) - np.bincount(place, confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def _proportion(name: str, hits: int, n: int) -> dict:
+    return {
+        name: float(hits / n) if n else np.nan,
+        f"{name}_interval": tuple(map(float, wilson(hits, n))),
+    }
+
+
+def _means(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Balanced accuracy and macro-F1 of confusion matrices (b, k, k), each (b,)."""
+    hits = np.diagonal(confusions, axis1=1, axis2=2)
+    labelled, both = confusions.sum(2), confusions.sum(1) + confusions.sum(2)
+    recall = np.divide(hits, labelled, where=labelled > 0, out=np.zeros(hits.shape))
+    f1 = np.divide(2 * hits, both, where=both > 0, out=np.zeros(hits.shape))
+    return recall.sum(1) / (labelled > 0).sum(1), f1.sum(1) / (both > 0).sum(1)

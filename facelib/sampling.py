@@ -1,0 +1,147 @@
+"""Cures for imbalance, in two places: what the loss weighs (``class_weights``) and what a batch looks like
+(``resample``). Both see the training split only: a validation or test picture that was interpolated, or copied
+into the training set, would make every later number a lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.fer2013 import data_digest
+
+WEIGHTS = ("none", "inverse", "sqrt", "effective")
+SAMPLERS = ("none", "over", "under", "smote", "borderline", "adasyn")
+
+
+def class_weights(labels: np.ndarray, how: str = "inverse", beta: float = 0.999) -> np.ndarray:
+    """Loss weight of each class, (7,) float64, whose mean over the samples is 1 (so the step size stays).
+
+    labels: (n,) int in 0..6, n >= 1, of the training split.
+    how: "none": 1 for all; "inverse": 1 / n_c, every class weighs the same in sum; "sqrt": 1 / sqrt(n_c), half
+        way; "effective": (1 - beta) / (1 - beta ** n_c), one over the effective number of samples (Cui et al.
+        2019, arXiv:1901.05555, eq. 2). Its beta says how many samples tell all about a class:
+        1 / (1 - beta); 0 gives "none", towards 1 "inverse". FER-2013's classes are so large that 0.9999 is
+        close to "inverse", and 0.99 close to "none".
+
+    A class without samples weighs 0. Raises ValueError for an unknown ``how``, a beta outside [0, 1), no or
+    wrong labels.
+    """
+    if how not in WEIGHTS:
+        raise ValueError(f"no such weighting: {how!r}; there are {', '.join(WEIGHTS)}")
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta={beta}: wanted 0 <= beta < 1")
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels) or not np.isin(labels, range(len(EMOTIONS))).all():
+        raise ValueError(f"wanted at least one label from 0 to {len(EMOTIONS) - 1}")
+    counts = np.bincount(labels.astype(np.int64), minlength=len(EMOTIONS)).astype(np.float64)
+    present = np.maximum(counts, 1)
+    size = {
+        "none": np.ones_like(present),
+        "inverse": present,
+        "sqrt": np.sqrt(present),
+        "effective": (1 - beta**present) / (1 - beta),
+    }[how]
+    weights = (counts > 0) / size
+    return weights * counts.sum() / (weights @ counts)
+
+
+def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
+    """The same set with a training split in which the classes are (nearly) equal; nothing else is touched.
+
+    how: "none": the set as it is;
+        "over": rows drawn again, with replacement, until each class has as many as the largest;
+        "under": rows dropped until each class has as few as the smallest;
+        "smote": new pictures between a picture and one of its 5 nearest neighbours of the same class, as many
+            as the largest class has (Chawla et al. 2002, arXiv:1106.1813);
+        "borderline": the same, only from pictures most of whose 10 neighbours have other labels (Han et al.
+            2005); a class where no picture is such gets none;
+        "adasyn": more new pictures where neighbours disagree more (He et al. 2008); the counts are equal up to
+            rounding.
+
+    The public and the private test split are the very objects of ``data``. ``extra["provenance"]``, (m,) int64,
+    holds for each new training row its row in ``data.train``, or -1 for a synthetic picture; with it whatever
+    ``data.extra`` said of the training rows can be looked up, and is therefore left out here. Original rows
+    come first in their order ("under": the kept ones). Votes follow their rows; a synthetic picture has none,
+    all ten are 0. Absent classes stay absent. Equal input and seed give equal output.
+
+    Interpolation is done on the 2,304 pixels in float32: two faces are averaged, ghosts included, which is
+    what these methods do to pictures. Training split of FER-2013 (28,709 rows), two cores: SMOTE takes about
+    a quarter of a minute, the two others, which search neighbours among all classes, some three times as long;
+    memory peaks at about 2 GB.
+
+    Raises ValueError for an unknown ``how``, an empty split, or a class too small to interpolate (1 picture).
+    """
+    if how not in SAMPLERS:
+        raise ValueError(f"no such sampler: {how!r}; there are {', '.join(SAMPLERS)}")
+    train = data.train
+    if not len(train):
+        raise ValueError(f"{data.source}: the training split is empty")
+    if how in ("none", "over", "under") or len(np.unique(train.labels)) == 1:
+        rows = _rows(train.labels, how, seed)
+        images, labels = train.images[rows], train.labels[rows]
+    else:
+        images, labels = _interpolate(train, how, seed)
+        rows = np.where(np.arange(len(labels)) < len(train), np.arange(len(labels)), -1)
+    votes = None if train.votes is None else np.where((rows >= 0)[:, None], train.votes[rows], 0)
+    new = Split(images, labels, None if votes is None else votes.astype(train.votes.dtype))
+    extra = {key: value for key, value in data.extra.items() if key != "Training"}
+    extra = {key: _without_training(value) for key, value in extra.items()} | {"provenance": rows}
+    if how == "none":
+        return replace(data, extra=data.extra | {"provenance": rows})
+    return replace(
+        data,
+        train=new,
+        source=f"{data.source}; Training resampled ({how}, seed={seed})",
+        digest=data_digest(new, data.public_test, data.private_test),
+        extra=extra,
+    )
+
+
+def _without_training(value):
+    """What ``data.extra`` says by split, without the split whose rows are other ones now."""
+    if isinstance(value, dict):
+        return {key: each for key, each in value.items() if key != "Training"}
+    return value
+
+
+def _rows(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
+    """Which rows make the new split, (m,) int64."""
+    everything = np.arange(len(labels))
+    if how == "over" and len(np.unique(labels)) > 1:
+        from imblearn.over_sampling import RandomOverSampler
+
+        sampler = RandomOverSampler(random_state=seed)
+    elif how == "under" and len(np.unique(labels)) > 1:
+        from imblearn.under_sampling import RandomUnderSampler
+
+        sampler = RandomUnderSampler(random_state=seed)
+    else:
+        return everything
+    sampler.fit_resample(everything[:, None], labels)
+    rows = sampler.sample_indices_.astype(np.int64)
+    return np.sort(rows) if how == "under" else rows
+
+
+def _interpolate(train: Split, how: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The split's pictures, then the synthetic ones: images (m, 48, 48) uint8 and labels (m,) int64."""
+    from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
+
+    counts = np.bincount(train.labels, minlength=len(EMOTIONS))
+    smallest = counts[counts > 0].min()
+    if smallest < 2:
+        alone = ", ".join(EMOTIONS[i] for i in np.flatnonzero(counts == 1))
+        raise ValueError(f"{alone}: one picture has no neighbour to interpolate with; use 'over'")
+    k = int(min(5, smallest - 1))  # imbalanced-learn's default, where the smallest class has so many
+    makers = {"smote": SMOTE, "borderline": BorderlineSMOTE, "adasyn": ADASYN}
+    neighbours = {"n_neighbors": k} if how == "adasyn" else {"k_neighbors": k}
+    sampler = makers[how](random_state=seed, **neighbours)
+    pixels = train.images.reshape(len(train), -1).astype(np.float32)
+    pixels, labels = sampler.fit_resample(pixels, train.labels)
+    new = np.empty((len(labels) - len(train), *train.images.shape[1:]), np.uint8)
+    for start in range(0, len(new), 4096):  # in pieces: a float copy of all would double the memory
+        piece = pixels[len(train) + start : len(train) + start + 4096]
+        new[start : start + len(piece)] = np.clip(np.rint(piece), 0, 255).reshape(-1, *new.shape[1:])
+    return np.concatenate([train.images, new]), labels.astype(np.int64)
