@@ -72,10 +72,10 @@ def main() -> None:
     digest = hashlib.sha256(b"".join(image.tobytes() for image in pictures.values())).hexdigest()[:16]
     evaluation.write_metrics(
         "01-detection",
-        {"metric": "faces found at IoU 0.4", "n": rows[0]["annotated"], "split": "all photographs",
-         "data_digest": digest, "seed": None, "weights_digest": None, "rows": rows},
+        {"n": rows[0]["annotated"], "split": "all photographs of DIR", "rows": rows},
         command="python benchmarks/detection.py --photos DIR --yunet FILE",
-    )  # fmt: skip
+        data=digest,
+    )
 
 
 if __name__ == "__main__":

@@ -118,10 +118,10 @@ def main() -> None:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
     evaluation.write_metrics(
         "01-framing",
-        {"metric": "framing", "n": len(fer), "split": "Training", "data_digest": data.digest,
-         "seed": arguments.seed, "weights_digest": None, "rows": rows},
+        {"n": len(fer), "split": "Training", "seed": arguments.seed, "rows": rows},
         command="python benchmarks/framing.py --photos DIR --yunet FILE",
-    )  # fmt: skip
+        data=data,
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def upright(image: np.ndarray, face: Detection) -> np.ndarray:
     inside = left >= 0 and top >= 0 and left + size <= image.shape[1] and top + size <= image.shape[0]
     if inside and abs(angle) < math.radians(1):
         return image[top : top + size, left : left + size]  # nothing to resample
+    # Only what the turned frame can touch: OpenCV warps no picture that is wider than 32,767 pixels.
+    reach = size * math.sqrt(0.5) + 2
+    left, top = (
+        min(max(0, math.floor(c - reach)), n - 1) for c, n in ((cx, image.shape[1]), (cy, image.shape[0]))
+    )
+    bottom, right = max(math.ceil(cy + reach), top + 1), max(math.ceil(cx + reach), left + 1)
+    image = image[top:bottom, left:right]
+    cx, cy = cx - left, cy - top
     cos, sin = math.cos(angle), math.sin(angle)
     middle = (size - 1) / 2
     # From a pixel of the result to the pixel of the picture (WARP_INVERSE_MAP): turn about the frame's centre.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,17 +74,20 @@ def fault(item: Download, path: Path) -> str | None:
         blob.update(path.read_bytes())
         if blob.hexdigest() != item.git_blob:
             return "is not the published file (its git blob id differs)"
-    # What we know no digest of is at least held to its format, so that a login page does not pass.
-    if item.size is None and path.read_bytes()[:8] != b"\x89HDF\r\n\x1a\n":
-        return "is no HDF5 file"
+    if item.size is None:
+        # What we know no digest of is at least held to its format, so that a login page does not pass.
+        with open(path, "rb") as stream:
+            if stream.read(8) != b"\x89HDF\r\n\x1a\n":
+                return "is no HDF5 file"
     return None
 
 
-def fetch(name: str, progress: bool = True) -> Path:
+def fetch(name: str, progress: bool | None = None) -> Path:
     """Download one of ``DOWNLOADS`` to its place and return the path; nothing is done if it is there.
 
-    The file appears under its name only when it is complete and verified. Raises InputError with the way to
-    do it by hand when the network, the server or the digest says no.
+    progress: show a bar; None: on a terminal. The file appears under its name only when it is complete and
+    verified. Raises InputError with the way to do it by hand when the network, the server, the disk or the
+    digest says no.
     """
     if name not in DOWNLOADS:
         raise InputError(f"nothing is called {name!r}; choose {', '.join(DOWNLOADS)}")
@@ -92,7 +96,10 @@ def fetch(name: str, progress: bool = True) -> Path:
         return item.path
     by_hand = f"by hand: download {item.url} and put it at {item.path}"
     import pooch
+    import requests
 
+    if progress is None:
+        progress = sys.stderr.isatty()
     try:
         item.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(item.path) as path:
@@ -102,8 +109,14 @@ def fetch(name: str, progress: bool = True) -> Path:
                 raise InputError(f"{name}: what came from {item.url} {wrong}; try again later, or {by_hand}")
     except InputError:
         raise
-    except OSError as error:  # requests' errors are OSErrors too: no network, no disk
-        reason = "no network" if type(error).__module__.startswith("requests") else error.strerror or error
+    except OSError as error:  # requests' errors are OSErrors too
+        reason = error.strerror or error  # the disk
+        if isinstance(error, requests.HTTPError):
+            reason = f"the server answers {error.response.status_code}"
+        elif isinstance(error, requests.exceptions.ChunkedEncodingError):
+            reason = "the connection broke off"
+        elif isinstance(error, requests.RequestException):
+            reason = "no network, or the server cannot be reached"
         raise InputError(f"{name}: cannot be downloaded ({reason}); {by_hand}") from None
     return item.path
 
@@ -113,7 +126,8 @@ def locate(name: str) -> Path:
     item = DOWNLOADS[name]
     if not item.path.is_file():
         raise InputError(
-            f"{item.what} is not here; run `facelib data fetch {name}`, or put {item.name} into {item.path.parent}"
+            f"{item.what} is not here; run `facelib data fetch {name}`, "
+            f"or put {item.name} into {item.path.parent}"
         )
     return item.path
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, suppress
 
 from facelib import __version__
 from facelib.paths import InputError
@@ -16,35 +17,45 @@ from facelib.paths import InputError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    if sys.stdout is None:  # closed by the shell, as in `facelib … >&-`
+        sys.stdout = open(os.devnull, "w")
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is still printed
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = build_parser().parse_args(argv)
     try:
         code = arguments.command(arguments)
         sys.stdout.flush()
         return code
-    except (InputError, FileNotFoundError) as error:
-        complain(error)
-        return 1
     except BrokenPipeError:  # `facelib analyze … | head`: the reader has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        complain(
-            f"{error.filename or 'writing the results'}: {error.strerror or error}; free the disk or choose another place"
-        )
-        return 1
+        code = 0
+    except InputError as error:
+        code = complain(error)
+    except OSError as error:  # FileNotFoundError of our own making has no number, only its sentence
+        place = error.filename or "writing the results"
+        code = complain(f"{place}: {error.strerror}; {_REMEDY}" if error.errno else error)
     except KeyboardInterrupt:
         complain("interrupted")
-        return 130
+        code = 130
+    try:
+        sys.stdout.flush()
+    except OSError:  # the rest can go nowhere; Python would complain of it once more while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
-def complain(message: object) -> None:
-    """One line on stderr that a progress bar does not overwrite."""
-    line = f"facelib: {message}"
+_REMEDY = "free the disk, change its rights or choose another place"
+
+
+def complain(message: object) -> int:
+    """One line on stderr that a progress bar does not overwrite; returns 1, its exit code."""
+    from facelib.images import printable
+
+    line = f"facelib: {printable(str(message))}"
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
     else:
         print(line, file=sys.stderr)
+    return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,13 +105,17 @@ def _analyze_parser(commands) -> None:
     output.add_argument(
         "--csv", metavar="FILE", help="one row for each face, as they come; - for the terminal"
     )
-    parser.add_argument("--draw", metavar="DIR", help="also write annotated pictures into this folder")
+    parser.add_argument(
+        "--draw",
+        metavar="DIR",
+        help="also write annotated pictures into this folder, over what has their names",
+    )
     _encoder_options(parser)
 
 
 def _encoder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
-        help="haar (default), yunet (finds more; `facelib data fetch yunet`), none, or a YuNet file")  # fmt: skip
+        help="haar (default), yunet (finds more; see `facelib data fetch`), none, or a YuNet file")  # fmt: skip
     parser.add_argument("--emotion-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
@@ -112,41 +127,38 @@ def _encoder_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+    with suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
-    return value
+    with suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
 
 
 def analyze(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
+    import warnings
+    from functools import partial
 
     from tqdm import tqdm
 
     from facelib import images
     from facelib.encoder import FaceEncoder
 
-    faults = []
+    warnings.filterwarnings("ignore", module="PIL")  # meant for programmers; a fault is one line of ours
+    faults = faces = 0
 
-    def fault(error: object) -> None:
-        faults.append(1)
-        complain(error)
+    def fault(error: InputError) -> None:
+        nonlocal faults
+        faults += complain(error)
 
-    def pictures(report: Callable[[object], None]) -> Iterator[Path]:
-        for path in arguments.pictures:
-            try:
-                yield from images.find_images([path])
-            except InputError as error:
-                report(error)
-
-    total = sum(1 for _ in pictures(lambda error: None))
+    draw = _Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
+    find = partial(images.find_images, arguments.pictures, skip=arguments.draw)
+    total = sum(1 for _ in find(lambda error: None))
     encoder = FaceEncoder(
         detector=arguments.detector,
         emotion=arguments.emotion_model,
@@ -154,11 +166,9 @@ def analyze(arguments: argparse.Namespace) -> int:
         mode=arguments.mode,
         min_confidence=arguments.min_confidence,
     )
-    draw = _Drawings(arguments.draw) if arguments.draw else None
     bar = tqdm(total=total, unit="picture", disable=None if total > 1 else True, leave=False)
-    faces = 0
     with bar, _output(arguments) as write:
-        for picture in encoder.stream(pictures(fault), arguments.batch_size):
+        for picture in encoder.stream(find(fault), arguments.batch_size):
             if picture.error:
                 fault(picture.error)
             else:
@@ -170,21 +180,27 @@ def analyze(arguments: argparse.Namespace) -> int:
                     except InputError as error:
                         fault(error)
             bar.update()
-    if faults:
-        complain(f"{len(faults)} of {total} pictures or folders were at fault; {faces} faces in the others")
-    elif total > 1:
-        print(f"{faces} faces in {total} pictures", file=sys.stderr)
+    if total > 1:
+        named = f"; {faults} faults, named above" if faults else ""
+        print(f"{faces} faces in {total} pictures{named}", file=sys.stderr)
     return 1 if faults else 0
 
 
 class _Drawings:
     """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, pictures: Sequence[str]):
         from pathlib import Path
 
         self.folder = Path(folder)
-        self.names: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        self.taken: set[str] = set()
+        for path in pictures:
+            place = path if os.path.isdir(path) else os.path.dirname(path)
+            if os.path.realpath(place) == os.path.realpath(folder):
+                raise InputError(
+                    f"--draw {folder}: would overwrite the pictures there; choose another folder"
+                )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -193,80 +209,99 @@ class _Drawings:
     def __call__(self, picture) -> None:
         from facelib import figures, images
 
-        stem = picture.source.stem
-        number = self.names[stem] = self.names.get(stem, 0) + 1
-        name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
         annotated = figures.annotate(images.read_image(picture.source), picture.faces)
-        images.write_image(self.folder / name, annotated)
+        images.write_image(self.folder / self._name(picture.source.stem), annotated)
+
+    def _name(self, stem: str) -> str:
+        while True:
+            number = self.numbers[stem] = self.numbers.get(stem, 0) + 1
+            name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
+            if name.casefold() not in self.taken:  # Photo.jpg and photo.jpg are one file on many a disk
+                self.taken.add(name.casefold())
+                return name
 
 
+@contextmanager
 def _output(arguments: argparse.Namespace):
-    """A context manager that gives a function which writes one picture's result."""
-    from contextlib import contextmanager
+    """Gives a function that writes one picture's result; a failure to write names the place."""
+    writer = _json_lines() if arguments.json else _csv(arguments.csv) if arguments.csv else _table()
+    try:
+        with writer as write:
+            yield write
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = arguments.csv if arguments.csv not in (None, "-") else "the results"
+        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {_REMEDY}") from None
+
+
+@contextmanager
+def _json_lines():
+    import json
 
     from facelib.images import printable
 
-    @contextmanager
-    def to_json():
-        import json
+    def write(picture) -> None:
+        faces = [
+            {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
+             "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
+            for f in picture.faces
+        ]  # fmt: skip
+        print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
+
+    yield write
+
+
+@contextmanager
+def _csv(place: str):
+    import csv
+
+    from facelib.encoder import COLUMNS, to_row
+    from facelib.images import EXTENSIONS, printable
+
+    if os.path.splitext(place)[1].lower() in EXTENSIONS:  # `--csv a.jpg b.jpg` would destroy a picture
+        raise InputError(f"--csv {place}: is the name of a picture; give the table's name after --csv")
+    stream = sys.stdout if place == "-" else open(place, "w", newline="", encoding="utf-8")
+    try:
+        table = csv.DictWriter(stream, COLUMNS)
+        table.writeheader()
 
         def write(picture) -> None:
-            faces = [
-                {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
-                 "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
-                for f in picture.faces
-            ]  # fmt: skip
-            print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
-
-        yield write
-
-    @contextmanager
-    def to_csv():
-        import csv
-
-        from facelib.encoder import COLUMNS, to_row
-
-        to_terminal = arguments.csv == "-"
-        stream = sys.stdout if to_terminal else open(arguments.csv, "w", newline="", encoding="utf-8")
-        try:
-            table = csv.DictWriter(stream, COLUMNS)
-            table.writeheader()
-
-            def write(picture) -> None:
-                for face in picture.faces:
-                    row = to_row(face) | {"path": printable(picture.source)}
-                    table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-                stream.flush()  # rows are there as they come, also for a reader of the file
-
-            yield write
-        finally:
-            if not to_terminal:
-                stream.close()
-
-    @contextmanager
-    def to_table():
-        from tqdm import tqdm
-
-        titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
-        tqdm.write(titles)
-        tqdm.write("-" * len(titles))
-
-        def write(picture) -> None:
-            name = printable(picture.source.name)
-            name = name if len(name) <= 32 else "…" + name[-31:]
-            if not picture.faces:
-                tqdm.write(f"{name:<32} no face found")
             for face in picture.faces:
-                x, y, w, h = face.box
-                emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
-                gender = f"{face.gender} {face.genders[face.gender]:.0%}"
-                tqdm.write(
-                    f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
-                )
+                row = to_row(face) | {"path": printable(picture.source)}
+                table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+            stream.flush()  # rows are there as they come, also for a reader of the file
 
         yield write
+    finally:
+        if place != "-":
+            stream.close()
 
-    return to_json() if arguments.json else to_csv() if arguments.csv else to_table()
+
+@contextmanager
+def _table():
+    from tqdm import tqdm
+
+    from facelib.images import printable
+
+    titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
+    tqdm.write(titles)
+    tqdm.write("-" * len(titles))
+
+    def write(picture) -> None:
+        name = printable(picture.source.name)
+        name = name if len(name) <= 32 else "…" + name[-31:]
+        if not picture.faces:
+            tqdm.write(f"{name:<32} no face found")
+        for face in picture.faces:
+            x, y, w, h = face.box
+            emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
+            gender = f"{face.gender} {face.genders[face.gender]:.0%}"
+            tqdm.write(
+                f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
+            )
+
+    yield write
 
 
 def _rounded(answers: dict[str, float]) -> dict[str, float]:
@@ -277,7 +312,13 @@ def _rounded(answers: dict[str, float]) -> dict[str, float]:
 
 
 def _data_parser(commands) -> None:
-    parser = commands.add_parser("data", help="get, import and describe data sets and published networks")
+    parser = commands.add_parser(
+        "data",
+        help="get, import and describe data sets and published networks",
+        epilog="examples:\n  facelib data info\n  facelib data fetch yunet\n"
+        "  facelib data import ~/Downloads/fer2013.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     fetch = _command(
         parts,

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -28,7 +29,10 @@ from facelib.paths import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-Source = str | os.PathLike | np.ndarray
+Source = str | bytes | os.PathLike | np.ndarray
+
+#: Pictures given as arrays that wait for a batch to fill never hold more than this many bytes together.
+MAX_WAITING = 2**28
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class FaceEncoder:
         is a face already), a path to a YuNet file, or a callable (see ``detection.load_detector``).
     emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
-    min_confidence: faces below are left out. workers: threads that read and search; None: one per core.
+    min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
+        threads that read and search; None: one for each core.
     Raises InputError for an unknown name or a missing file.
     """
 
@@ -116,7 +121,7 @@ class FaceEncoder:
             raise InputError('mode "deepface" rebuilds its OpenCV path: it goes with detector "haar" only')
         self.mode = mode
         self.detect = detection.load_detector(detector, min_confidence)
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or _cores()
         self._heads = {
             "emotion": _emotion_head(emotion, mode) if emotion else None,
             "gender": _gender_head(gender, mode) if gender else None,
@@ -128,11 +133,14 @@ class FaceEncoder:
         A single picture that cannot be read raises InputError; of many, each bad one is a warning and the
         rest is kept.
         """
-        single = isinstance(pictures, str | os.PathLike | np.ndarray) and getattr(pictures, "ndim", 3) < 4
+        if isinstance(pictures, Source) and getattr(pictures, "ndim", 3) < 4:
+            with _one_opencv_thread_each():  # here, not in a new thread, which would load the cascades anew
+                prepared = self._prepare(pictures)
+            if prepared.error:
+                raise prepared.error
+            return next(self._answer([prepared])).faces
         faces = []
-        for picture in self.stream([pictures] if single else pictures, batch_size):
-            if picture.error and single:
-                raise picture.error
+        for picture in self.stream(pictures, batch_size):
             if picture.error:
                 warnings.warn(str(picture.error), stacklevel=2)
             faces += picture.faces
@@ -143,13 +151,14 @@ class FaceEncoder:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         waiting: list[_Prepared] = []
-        found = 0
+        found = held = 0
         for prepared in self._prefetch(pictures):
             waiting.append(prepared)
             found += len(prepared.detections)
-            if found >= batch_size or len(waiting) >= 2 * batch_size:
+            held += getattr(prepared.source, "nbytes", 0)
+            if found >= batch_size or len(waiting) >= 2 * batch_size or held >= MAX_WAITING:
                 yield from self._answer(waiting)
-                waiting, found = [], 0
+                waiting, found, held = [], 0, 0
         yield from self._answer(waiting)
 
     def _prefetch(self, pictures: Iterable[Source]) -> Iterator[_Prepared]:
@@ -169,7 +178,7 @@ class FaceEncoder:
 
     def _prepare(self, source: Source) -> _Prepared:
         try:
-            image = images.as_rgb(source) if isinstance(source, np.ndarray) else images.read_image(source)
+            image = images.load(source)
         except InputError as error:
             return _Prepared(source, [], [], error)
         if self.mode == "deepface":
@@ -179,7 +188,11 @@ class FaceEncoder:
         else:
             faces = self.detect(image)
             patches = [alignment.upright(image, face) for face in faces]
-        crops = [[head.prepare(patch) for patch in patches] if head else [] for head in self._heads.values()]
+        # Copied where a crop is a mere view: it would keep its whole picture in memory.
+        crops = [
+            [np.ascontiguousarray(head.prepare(patch)) for patch in patches] if head else []
+            for head in self._heads.values()
+        ]
         return _Prepared(source, faces, crops)
 
     def _answer(self, waiting: list[_Prepared]) -> Iterator[Picture]:
@@ -188,7 +201,11 @@ class FaceEncoder:
             crops = [crop for prepared in waiting if not prepared.error for crop in prepared.crops[number]]
             answers[name] = iter(head(crops) if crops else [])
         for prepared in waiting:
-            path = None if isinstance(prepared.source, np.ndarray) else os.fspath(prepared.source)
+            path = (
+                os.fsdecode(prepared.source)
+                if isinstance(prepared.source, str | bytes | os.PathLike)
+                else None
+            )
             faces = []
             for found in prepared.detections:
                 emotions = next(answers["emotion"], {})
@@ -209,14 +226,32 @@ class FaceEncoder:
 
 
 class _one_opencv_thread_each:
-    """One OpenCV thread for each of our threads: nested parallelism only makes them wait for each other."""
+    """One OpenCV thread for each of our threads: nested parallelism only makes them wait for each other.
+
+    The setting belongs to the whole process: with several encoders at work, the last to leave restores it.
+    """
+
+    lock, inside, before = threading.Lock(), 0, 0
 
     def __enter__(self):
-        self.before = cv2.getNumThreads()
-        cv2.setNumThreads(1)
+        cls = type(self)
+        with cls.lock:
+            if not cls.inside:
+                cls.before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+            cls.inside += 1
 
     def __exit__(self, *error):
-        cv2.setNumThreads(self.before)
+        cls = type(self)
+        with cls.lock:
+            cls.inside -= 1
+            if not cls.inside:
+                cv2.setNumThreads(cls.before)
+
+
+def _cores() -> int:
+    """The processor cores that this process may use, fewer than the machine has in many a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _emotion_head(name: str, mode: str) -> _Head:
@@ -259,7 +294,9 @@ def _keras(model) -> Callable[[np.ndarray], np.ndarray]:
     return call
 
 
-_default: dict[tuple, FaceEncoder] = {}
+@lru_cache(maxsize=4)
+def _encoder(**options) -> FaceEncoder:
+    return FaceEncoder(**options)
 
 
 def analyze(pictures: Source | Iterable[Source], **options) -> list[Face]:
@@ -268,12 +305,9 @@ def analyze(pictures: Source | Iterable[Source], **options) -> list[Face]:
     >>> faces = facelib.analyze("photo.jpg")
     >>> faces[0].emotion, faces[0].gender
     """
-    key = tuple(sorted(options.items(), key=lambda item: item[0]))
     try:
-        if key not in _default:
-            _default[key] = FaceEncoder(**options)
-        encoder = _default[key]
-    except TypeError:  # an option that cannot be a key (a callable detector can)
+        encoder = _encoder(**options)
+    except TypeError:  # an option that cannot be a key, such as some callable detector
         encoder = FaceEncoder(**options)
     return encoder(pictures)
 
@@ -283,7 +317,7 @@ def extract_faces(image: Source, detector: str = "haar", mode: str = "facelib") 
 
     mode "deepface" gives what ``DeepFace.extract_faces`` gives, to the pixel.
     """
-    image = images.as_rgb(image) if isinstance(image, np.ndarray) else images.read_image(image)
+    image = images.load(image)
     if mode == "deepface":
         if detector != "haar":
             raise InputError('mode "deepface" goes with detector "haar" only')

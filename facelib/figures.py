@@ -139,7 +139,7 @@ def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
 
 
 def panels(pictures, titles, columns: int | None = None, width: float = 8.5, scale=None) -> Figure:
-    """Pictures side by side, all at one height, each under its title; gray or RGB, enlarged without smoothing.
+    """Pictures side by side, each under its title, gray or RGB; small ones are enlarged without smoothing.
 
     pictures: arrays (h, w) or (h, w, 3), uint8 or float in [0, 1]. columns: None for a single row. scale: the
     (lowest, highest) value of gray pictures that stand for black and white.
@@ -181,14 +181,21 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
             base = colormaps["Blues"](0.14 + 0.76 * np.sqrt(share))
             x, y = left, -high / 2
             front = [(x, y), (x + thick, y), (x + thick, y + high), (x, y + high)]
-            roof = [(x, y + high), (x + slant, y + high + slant), (x + slant + thick, y + high + slant), front[2]]
+            roof = [
+                (x, y + high),
+                (x + slant, y + high + slant),
+                (x + slant + thick, y + high + slant),
+                front[2],
+            ]
             flank = [front[1], (x + thick + slant, y + slant), roof[2], front[2]]
             for corners, shade in ((front, 1.0), (roof, 0.92), (flank, 0.8)):
                 colour = tuple(shade * c for c in base[:3])
                 axis.add_patch(Polygon(corners, facecolor=colour, edgecolor="#333333", linewidth=0.6))
             middle = left + (thick + slant) / 2
             shape = f"{side}×{side}×{channels}" if side > 1 else f"{channels:,}"
-            axis.text(middle, y - 0.07, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35)
+            axis.text(
+                middle, y - 0.07, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35
+            )
             if parameters:
                 bold = "bold" if share > 0.2 else "normal"
                 percent = f"{share:.0%}" if share >= 0.005 else "<0.5%"

@@ -1,6 +1,6 @@
 """Cures for imbalance, in two places: what the loss weighs (``class_weights``) and what a batch looks like
-(``resample``). Both see the training split only: a validation or test picture that was interpolated, or copied
-into the training set, would make every later number a lie.
+(``resample``). Both see the training split only: a test picture that was interpolated, or copied into the
+training set, would make every later number a lie.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ def class_weights(labels: np.ndarray, how: str = "inverse", beta: float = 0.999)
     """Loss weight of each class, (7,) float64, whose mean over the samples is 1 (so the step size stays).
 
     labels: (n,) int in 0..6, n >= 1, of the training split.
-    how: "none": 1 for all; "inverse": 1 / n_c, every class weighs the same in sum; "sqrt": 1 / sqrt(n_c), half
-        way; "effective": (1 - beta) / (1 - beta ** n_c), one over the effective number of samples (Cui et al.
-        2019, arXiv:1901.05555, eq. 2). Its beta says how many samples tell all about a class:
-        1 / (1 - beta); 0 gives "none", towards 1 "inverse". FER-2013's classes are so large that 0.9999 is
-        close to "inverse", and 0.99 close to "none".
+    how: "none": 1 for all; "inverse": 1 / n_c, every class weighs the same in sum; "sqrt": 1 / sqrt(n_c),
+        half way; "effective": (1 - beta) / (1 - beta ** n_c), one over the effective number of samples (Cui
+        et al. 2019, arXiv:1901.05555). Its beta says after how many samples, 1 / (1 - beta), little new is to
+        be learnt of a class: 0 gives "none", towards 1 "inverse".
 
     A class without samples weighs 0. Raises ValueError for an unknown ``how``, a beta outside [0, 1), no or
     wrong labels.
@@ -58,19 +57,19 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
             as the largest class has (Chawla et al. 2002, arXiv:1106.1813);
         "borderline": the same, only from pictures most of whose 10 neighbours have other labels (Han et al.
             2005); a class where no picture is such gets none;
-        "adasyn": more new pictures where neighbours disagree more (He et al. 2008); the counts are equal up to
-            rounding.
+        "adasyn": more new pictures where neighbours disagree more (He et al. 2008); each original's
+            share is rounded, so a class may miss the largest by up to half of its own pictures.
 
-    The public and the private test split are the very objects of ``data``. ``extra["provenance"]``, (m,) int64,
-    holds for each new training row its row in ``data.train``, or -1 for a synthetic picture; with it whatever
-    ``data.extra`` said of the training rows can be looked up, and is therefore left out here. Original rows
-    come first in their order ("under": the kept ones). Votes follow their rows; a synthetic picture has none,
-    all ten are 0. Absent classes stay absent. Equal input and seed give equal output.
+    The public and the private test split are the very objects of ``data``. ``extra["provenance"]``,
+    (m,) int64, holds for each new training row its row in ``data.train``, or -1 for a synthetic picture; with
+    it whatever ``data.extra`` said of the training rows can be looked up, and is therefore left out here.
+    Original rows come first in their order ("under": the kept ones). Votes follow their rows; a synthetic
+    picture has none, all ten are 0. Absent classes stay absent. Equal input and seed give equal output.
 
-    Interpolation is done on the 2,304 pixels in float32: two faces are averaged, ghosts included, which is
-    what these methods do to pictures. Training split of FER-2013 (28,709 rows), two cores: SMOTE takes about
-    a quarter of a minute, the two others, which search neighbours among all classes, some three times as long;
-    memory peaks at about 2 GB.
+    Interpolation is done on the pixels in float32: two faces are averaged, ghosts included, which is what
+    these methods do to pictures. Exact copies within the training split are neighbours like any other, so
+    some synthetic pictures equal an original. FER-2013's 28,709 training rows take SMOTE 20 s of processor
+    time; the two others search neighbours among all classes and take 100 s. Memory peaks at 1.6 GB.
 
     Raises ValueError for an unknown ``how``, an empty split, or a class too small to interpolate (1 picture).
     """
