@@ -12,6 +12,9 @@ import os
 # Keras reads this once, at its import; TensorFlow is our default, whoever set something else keeps it.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Unset or 1, TensorFlow prints a line about oneDNN at its import, into every notebook's output, and rounds
+# differently from one processor to the next. `facelib train` turns it on: bfloat16 needs it to be fast.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 __version__ = "0.1.0"
 
@@ -28,7 +31,7 @@ _EXPORTS = {
     "EMOTIONS": "emotions",
     "InputError": "paths",
 }
-__all__ = [*_EXPORTS, "__version__"]
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str):
@@ -38,4 +41,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -42,7 +42,7 @@ def upright(image: np.ndarray, face: Detection) -> np.ndarray:
     cx, cy = cx - left, cy - top
     cos, sin = math.cos(angle), math.sin(angle)
     middle = (size - 1) / 2
-    # From a pixel of the result to the pixel of the picture (WARP_INVERSE_MAP): turn about the frame's centre.
+    # From a pixel of the result to the picture's (WARP_INVERSE_MAP): a turn about the frame's centre.
     matrix = np.array(
         [
             [cos, -sin, cx - 0.5 - cos * middle + sin * middle],

@@ -115,7 +115,7 @@ def _analyze_parser(commands) -> None:
 
 def _encoder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
-        help="haar (default), yunet (finds more; see `facelib data fetch`), none, or a YuNet file")  # fmt: skip
+        help="haar (default), yunet (finds more, to be fetched), none, or a YuNet file")  # fmt: skip
     parser.add_argument("--emotion-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
@@ -407,6 +407,7 @@ def _train_parser(commands) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # see facelib/__init__.py; set before TensorFlow is imported
     from pathlib import Path
 
     from facelib import paths, training
@@ -434,7 +435,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.ship:
         from facelib import networks
 
-        command = f"facelib train {arguments.task} --dataset {name} --seed {arguments.seed} --epochs {recipe.epochs}"
+        command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs} --ship"
         networks.export(
             network, arguments.task, {"data": name, "data_digest": data.digest, "command": command}, recipe
         )

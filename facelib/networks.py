@@ -141,7 +141,7 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
 
     model: a keras.Model with the architecture of ``task`` ("emotion" or "gender"); it is rounded to half
     precision in place. facts: what the run knows (data, digest, command). recipe: the run's dataclass.
-    Raises InputError where tf2onnx (extra ``train``) is missing.
+    Raises InputError where tf2onnx (extra ``export``) is missing.
     """
     import datetime
     from dataclasses import asdict
@@ -171,7 +171,7 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
         with atomic_write(graph) as path:
             model.export(str(path), format="onnx", verbose=False)
     except ImportError as error:
-        raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[train]'") from None
+        raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[export]'") from None
     card = {
         "name": f"facelib-{task}",
         **_ABOUT[task],

@@ -57,8 +57,8 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
             as the largest class has (Chawla et al. 2002, arXiv:1106.1813);
         "borderline": the same, only from pictures most of whose 10 neighbours have other labels (Han et al.
             2005); a class where no picture is such gets none;
-        "adasyn": more new pictures where neighbours disagree more (He et al. 2008); each original's
-            share is rounded, so a class may miss the largest by up to half of its own pictures.
+        "adasyn": more new pictures where neighbours disagree more (He et al. 2008); each original's share is
+            rounded, so a class may miss the largest by up to half of its own pictures.
 
     The public and the private test split are the very objects of ``data``. ``extra["provenance"]``,
     (m,) int64, holds for each new training row its row in ``data.train``, or -1 for a synthetic picture; with
@@ -71,7 +71,8 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
     some synthetic pictures equal an original. FER-2013's 28,709 training rows take SMOTE 20 s of processor
     time; the two others search neighbours among all classes and take 100 s. Memory peaks at 1.6 GB.
 
-    Raises ValueError for an unknown ``how``, an empty split, or a class too small to interpolate (1 picture).
+    Raises ValueError for an unknown ``how``, an empty split, a class too small to interpolate (one picture),
+    and for "adasyn" where in some class no picture has a neighbour of another class.
     """
     if how not in SAMPLERS:
         raise ValueError(f"no such sampler: {how!r}; there are {', '.join(SAMPLERS)}")
@@ -138,7 +139,10 @@ def _interpolate(train: Split, how: str, seed: int) -> tuple[np.ndarray, np.ndar
     neighbours = {"n_neighbors": k} if how == "adasyn" else {"k_neighbors": k}
     sampler = makers[how](random_state=seed, **neighbours)
     pixels = train.images.reshape(len(train), -1).astype(np.float32)
-    pixels, labels = sampler.fit_resample(pixels, train.labels)
+    try:
+        pixels, labels = sampler.fit_resample(pixels, train.labels)
+    except RuntimeError as error:  # ADASYN only, where it has nowhere to put new pictures
+        raise ValueError(f"{how}: in some class no picture has a neighbour of another class") from error
     new = np.empty((len(labels) - len(train), *train.images.shape[1:]), np.uint8)
     for start in range(0, len(new), 4096):  # in pieces: a float copy of all would double the memory
         piece = pixels[len(train) + start : len(train) + start + 4096]

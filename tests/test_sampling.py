@@ -128,7 +128,7 @@ def test_provenance_tells_where_every_row_is_from(data, resampled, how):
 
 
 def detour(picture, parents):
-    """How much longer the way between two parents is through ``picture``, in gray levels per pixel, at best."""
+    """How much longer the way between two parents is through ``picture``, at best, in gray levels."""
     flat = parents.reshape(len(parents), -1).astype(np.float32)
     away = np.linalg.norm(flat - picture.reshape(-1).astype(np.float32), axis=1)
     apart = np.linalg.norm(flat[:, None] - flat[None, np.argsort(away)[:3]], axis=2)
@@ -164,6 +164,17 @@ def test_tiny_sets(data):
         resample(tiny([3] * 9 + [2]), "smote")
     for how in SAMPLERS:
         assert counts(resample(tiny([3] * 9), how).train)[3] == 9
+
+
+def test_adasyn_says_where_no_neighbour_disagrees(data):
+    images = np.repeat(np.array([0, 200], np.uint8), [9, 20])[:, None, None] + np.zeros(
+        (29, 48, 48), np.uint8
+    )
+    images[:, 0, 0] = np.arange(29)
+    apart = replace(data, train=Split(images, np.repeat([2, 3], [9, 20])))
+    with pytest.raises(ValueError, match="adasyn"):
+        resample(apart, "adasyn")
+    assert counts(resample(apart, "borderline").train)[[2, 3]].tolist() == [9, 20]
 
 
 def test_facts_by_split_lose_the_training_rows_only(data):

@@ -1,0 +1,392 @@
+"""facelib.images: what is readable is read rightly, anything else is one line that names the file."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import tempfile
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from facelib import images
+from facelib.encoder import FaceEncoder
+from facelib.paths import InputError
+
+#: Head and shoulders of the astronaut: small enough to be searched quickly. The face is at (80, 65, 98, 98).
+ASTRONAUT = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(ASTRONAUT)
+
+
+def gray() -> np.ndarray:
+    return np.asarray(picture().convert("L"))
+
+
+def transparent(values=ASTRONAUT) -> Image.Image:
+    """The lower corners are transparent, and black behind the transparency."""
+    alpha = np.full(values.shape[:2], 255, np.uint8)
+    alpha[200:, :60] = 0
+    return Image.fromarray(np.dstack([np.where(alpha[..., None] > 0, values, 0).astype(np.uint8), alpha]))
+
+
+def deep_png(depth_and_colour: tuple[int, int], samples: np.ndarray) -> bytes:
+    """A 16-bit PNG with more channels than Pillow writes."""
+    height, width = samples.shape[:2]
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], 1).tobytes()
+    return png(width, height, zlib.compress(raw), *depth_and_colour)
+
+
+def png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 2) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def animation() -> bytes:
+    others = [Image.fromarray(np.full_like(ASTRONAUT, value)) for value in (0, 255)]
+    return encoded(picture(), "GIF", save_all=True, append_images=others, duration=100, loop=0)
+
+
+WIDE = ASTRONAUT.astype(np.uint16) * 257
+#: name -> the file's bytes, and how far its pixels may be from the gray or RGB original on average.
+READABLE = {
+    "jpeg": (lambda: encoded(picture(), "JPEG", quality=95), 3),
+    "gray jpeg": (lambda: encoded(picture().convert("L"), "JPEG", quality=95), 3),
+    "gray png": (lambda: encoded(picture().convert("L"), "PNG"), 0.5),
+    "gray 16 bit": (lambda: encoded(Image.fromarray(gray().astype(np.uint16) * 257), "PNG"), 0.5),
+    "gray 16 bit tiff": (lambda: encoded(Image.fromarray(gray().astype(np.uint16) * 257), "TIFF"), 0.5),
+    "8 bits kept in 16": (lambda: encoded(Image.fromarray(gray().astype(np.uint16)), "PNG"), 0.5),
+    "float tiff 0..1": (lambda: encoded(Image.fromarray(gray().astype(np.float32) / 255), "TIFF"), 0.5),
+    "float tiff 0..255": (lambda: encoded(Image.fromarray(gray().astype(np.float32)), "TIFF"), 0.5),
+    "RGB 16 bit": (lambda: deep_png((16, 2), WIDE), 1),
+    "RGBA 16 bit": (lambda: deep_png((16, 6), np.dstack([WIDE, np.full((256, 256), 65535)])), 1),
+    "gray with alpha": (lambda: encoded(transparent().convert("LA"), "PNG"), 0.5),
+    "RGBA": (lambda: encoded(transparent(), "PNG"), 0.5),
+    "CMYK jpeg": (lambda: encoded(picture().convert("CMYK"), "JPEG", quality=95), 3),
+    "CMYK tiff": (lambda: encoded(picture().convert("CMYK"), "TIFF"), 1),
+    "palette": (lambda: encoded(picture().quantize(256), "PNG"), 5),
+    "transparent palette": (lambda: encoded(transparent().quantize(256), "PNG"), 5),
+    "animated gif": (animation, 6),
+    "webp": (lambda: encoded(picture(), "WEBP", quality=95), 4),
+    "bmp": (lambda: encoded(picture(), "BMP"), 0),
+    "ppm": (lambda: encoded(picture(), "PPM"), 0),
+    "lzw tiff": (lambda: encoded(picture(), "TIFF", compression="tiff_lzw"), 0),
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FaceEncoder:
+    return FaceEncoder(gender=None)
+
+
+@pytest.fixture(scope="module")
+def original(encoder):
+    [face] = encoder(ASTRONAUT)
+    return face
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_readable_pictures_are_read_and_analysed_rightly(name, tmp_path, encoder, original):
+    make, tolerance = READABLE[name]
+    path = tmp_path / "picture"  # the content decides, not the extension
+    path.write_bytes(make())
+    image = images.read_image(path)
+    assert image.shape == ASTRONAUT.shape and image.dtype == np.uint8
+    expected = ASTRONAUT.astype(int)
+    if "alpha" in name or name == "RGBA" or "transparent" in name:
+        expected[200:, :60] = 255  # white paper behind the transparent corner
+    if "gray" in name or "bits" in name or "float" in name:
+        gray = np.asarray(Image.fromarray(expected.astype(np.uint8)).convert("L"))
+        expected = np.repeat(gray[..., None], 3, 2).astype(int)
+    assert np.abs(image - expected).mean() <= tolerance
+
+    [face] = encoder(path)
+    assert np.abs(np.subtract(face.box, original.box)).max() <= 2
+    assert face.emotion == original.emotion
+    assert face.path == str(path)
+
+
+def test_cmyk_jpeg_is_the_inverted_kind_that_adobe_writes():
+    """Else the test above would prove nothing about them."""
+    assert b"Adobe" in encoded(picture().convert("CMYK"), "JPEG")
+
+
+#: EXIF orientation -> how the stored pixels come from the upright ones.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation(orientation, tmp_path, encoder, original):
+    upright = ASTRONAUT[:, :240]  # no square: a wrong turn shows in the shape
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    stored.save(tmp_path / "turned.png", exif=exif)
+    stored.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "turned.png"), upright)
+    assert np.abs(images.read_image(tmp_path / "turned.jpg") - upright.astype(int)).mean() < 3
+    [face] = encoder(tmp_path / "turned.jpg")
+    assert np.abs(np.subtract(face.box, original.box)).max() <= 2
+
+
+def test_damaged_exif_loses_no_picture(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    good = encoded(picture(), "JPEG", exif=exif)
+    at = good.index(b"Exif\0\0") + 6
+    damaged = good[:at] + b"\xff" * 20 + good[at + 20 :]
+    (tmp_path / "a.jpg").write_bytes(damaged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow may say what it thinks of it
+        assert images.read_image(tmp_path / "a.jpg").shape == ASTRONAUT.shape
+
+
+def make_bad(folder: Path) -> dict[str, str]:
+    """One file for each fault; name -> what the message must say."""
+    jpeg = encoded(picture(), "JPEG")
+    files = {
+        "text.jpg": (b"Dear diary, today I renamed a letter.\n" * 50, "is not a picture in a known format"),
+        "page.png": (b"<!DOCTYPE html><html>404</html>", "is not a picture in a known format"),
+        "drawing.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "header.jpg": (jpeg[:30], "is not a picture|truncated"),
+        "cut.png": (encoded(picture(), "PNG")[:5000], "truncated"),
+        "empty.jpg": (b"", "is empty"),
+        "bomb.png": (png(60000, 60000, zlib.compress(bytes(1000))), "limit of 130 million"),
+        "big.png": (png(12000, 12000, zlib.compress(bytes(1000))), "12000x12000 pixels are more than"),
+        "hollow.png": (png(300, 300, zlib.compress(bytes(10))), "truncated"),
+        "avif.avif": (b"\0\0\0 ftypavif\0\0\0\0avifmif1miaf" + bytes(90), "is not a picture|damaged"),
+    }
+    for name, (content, _) in files.items():
+        (folder / name).write_bytes(content)
+    return {name: message for name, (_, message) in files.items()} | {"missing.jpg": "no such file"}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bad_pictures_give_one_line_that_names_the_file(tmp_path):
+    for name, message in make_bad(tmp_path).items():
+        with pytest.raises(images.ImageError, match=message) as caught:
+            images.read_image(tmp_path / name)
+        line = str(caught.value)
+        assert line.startswith(f"{tmp_path / name}: ") and "\n" not in line
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "file.jpg").write_bytes(b"x")
+    for path, message in {
+        tmp_path: "is a folder",
+        tmp_path / "pipe.jpg": "is a pipe or a device",  # and it does not wait for a writer
+        tmp_path / "circle.jpg": "cannot be read",
+        tmp_path / "nowhere.jpg": "no such file",
+        tmp_path / "file.jpg" / "inner.jpg": "cannot be read",
+        "a\0b.jpg": "cannot be read",
+        "n" * 5000: "cannot be read",
+        "\ud800.jpg": "cannot be read",
+        "": "no such file",
+    }.items():
+        with pytest.raises(images.ImageError, match=message):
+            images.read_image(path)
+
+
+@contextmanager
+def without_privileges():
+    """As somebody who may not read everything; root may."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such permissions")
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "open").mkdir()
+        (folder / "open" / "a.png").write_bytes(encoded(picture(), "PNG"))
+        (folder / "secret.png").write_bytes(encoded(picture(), "PNG"))
+        (folder / "secret.png").chmod(0)
+        (folder / "closed").mkdir(mode=0)
+        errors = []
+        try:
+            with without_privileges():
+                with pytest.raises(images.ImageError, match="secret.png: no permission to read it"):
+                    images.read_image(folder / "secret.png")
+                found = list(images.find_images([folder], errors.append))
+                inside = list(images.find_images([folder / "closed"], errors.append))
+        finally:
+            (folder / "closed").chmod(0o700)
+    assert [path.name for path in found] == ["secret.png", "a.png"] and inside == []
+    assert len(errors) == 2 and all("cannot be searched (Permission denied)" in str(e) for e in errors)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1)])
+def test_thin_pictures_are_read(shape, tmp_path, encoder):
+    for name in ("thin.png", "thin.jpg"):
+        Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / name)
+        assert images.read_image(tmp_path / name).shape == (*shape, 3)
+        assert encoder(tmp_path / name) == []
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow comments on some of the damage
+def test_random_damage_never_gives_anything_but_imageerror(tmp_path):
+    small = picture().resize((64, 64))
+    exif = Image.Exif()
+    exif[274] = 6
+    seeds = [encoded(small, kind, **options) for kind, options in [
+        ("JPEG", {"exif": exif}), ("PNG", {"exif": exif}), ("GIF", {}), ("TIFF", {}), ("BMP", {}),
+        ("PPM", {}), ("WEBP", {}),
+    ]]  # fmt: skip
+    if "AVIF" in Image.SAVE:
+        seeds.append(encoded(small, "AVIF"))
+    rng, path, read = random.Random(0), tmp_path / "damaged", 0
+    for case in range(600):
+        content = bytearray(rng.choice(seeds))
+        if case % 3 == 0:
+            content = content[: rng.choice([2, 8, 16])] + rng.randbytes(rng.randrange(400))
+        for _ in range(rng.choice([1, 3, 20])):
+            content[rng.randrange(min(len(content), rng.choice([64, 10**6])))] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            image = images.read_image(path)
+            read += 1
+            assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        except images.ImageError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert 50 < read < 550  # both happened
+
+
+def test_reading_in_threads_leaves_warnings_alone(tmp_path):
+    """``warnings.catch_warnings`` in a thread may leave its filters behind for the whole process."""
+    Image.fromarray(ASTRONAUT[:40, :40]).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(images.read_image, [tmp_path / "a.png"] * 200))
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"a holiday photo.png", "a holiday photo.png"),
+        (b"two\nlines.png", "two\\nlines.png"),
+        (b"caf\xe9.png", "caf\\xe9.png"),
+        ("été.png".encode(), "été.png"),
+        (b"\x1b[31mred.png", "\\x1b[31mred.png"),
+    ],
+)
+def test_file_names(name, shown, tmp_path, encoder):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    assert images.printable(path) == f"{tmp_path}/{shown}"
+    try:
+        Path(os.fsdecode(path)).write_bytes(encoded(picture(), "PNG"))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert list(images.find_images([tmp_path])) == [Path(os.fsdecode(path))]
+    for given in (path, os.fsdecode(path), Path(os.fsdecode(path))):
+        np.testing.assert_array_equal(images.read_image(given), ASTRONAUT)
+    assert encoder(path)[0].path == os.fsdecode(path)
+    Path(os.fsdecode(path)).write_bytes(b"no picture")
+    with pytest.raises(images.ImageError) as caught:
+        images.read_image(path)
+    assert str(caught.value).startswith(f"{tmp_path}/{shown}: is not a picture")
+
+
+def test_find_images(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "deep/er/c.webp", ".cache/d.png", "out/e.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = images.find_images([tmp_path, tmp_path / "notes.txt", "gone.jpg"], skip=tmp_path / "out")
+    names = [os.path.relpath(path, tmp_path) if path.is_absolute() else str(path) for path in found]
+    assert names == ["a.png", "b.JPG", "deep/er/c.webp", "notes.txt", "gone.jpg"]
+    with pytest.raises(InputError, match="empty: no picture in this folder"):
+        list(images.find_images([tmp_path / "empty"]))
+    errors = []
+    found = images.find_images([tmp_path / "empty", tmp_path / "a.png"], errors.append)
+    assert list(found) == [tmp_path / "a.png"] and len(errors) == 1
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
+def test_arrays(shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image = images.load(array)
+    assert image.shape == (5, 7, 3) and image.flags.c_contiguous
+    plain = np.repeat(array.reshape(5, 7, -1), 3, 2) if len(shape) == 2 or shape[2] == 1 else array[..., :3]
+    np.testing.assert_array_equal(image, plain)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 7, 3)), "not float64; multiply by 255"),
+        (np.zeros((5, 7, 3), np.uint16), "not uint16"),
+        (np.zeros((5, 7, 2), np.uint8), "shape"),
+        (np.zeros((0, 7, 3), np.uint8), "shape"),
+        (np.zeros((2, 5, 7, 3), np.uint8), "shape"),
+        (np.array(["a.jpg"]), "uint8"),
+        (None, "not a NoneType"),
+        (7, "not a int"),  # open(7) would read whatever file has that number
+    ],
+)
+def test_arrays_that_are_no_pictures(array, message):
+    with pytest.raises(images.ImageError, match=message):
+        images.load(array)
+
+
+def test_write_image(tmp_path, monkeypatch):
+    images.write_image(tmp_path / "new" / "a.png", ASTRONAUT)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "new" / "a.png"), ASTRONAUT)
+    images.write_image(tmp_path / "a.jpg", ASTRONAUT)
+    assert np.abs(images.read_image(tmp_path / "a.jpg") - ASTRONAUT.astype(int)).mean() < 4
+    with pytest.raises(InputError, match="a.jpeg2: unknown file extension"):
+        images.write_image(tmp_path / "a.jpeg2", ASTRONAUT)
+    with pytest.raises(InputError, match="cannot be written"):
+        images.write_image(tmp_path / "a.jpg" / "b.jpg", ASTRONAUT)
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be written \(No space left on device\)"):
+        images.write_image(tmp_path / "a.jpg", ASTRONAUT[:10])
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "new"]  # nothing half written, the old one is whole
+    assert images.read_image(tmp_path / "a.jpg").shape == ASTRONAUT.shape
