@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _analyze_parser(commands)
     _data_parser(commands)
+    _audit_parser(commands)
     _train_parser(commands)
     _evaluate_parser(commands)
     _run_parser(commands)
@@ -374,6 +375,37 @@ def data_info(arguments: argparse.Namespace) -> int:
     for name, item in assets.DOWNLOADS.items():
         state = f"here: {item.path}" if item.path.is_file() else f"not here; `facelib data fetch {name}`"
         print(f"  {name:<17} {item.what}: {state}")
+    return 0
+
+
+# --- audit --------------------------------------------------------------------------------------------
+
+
+def _audit_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "audit",
+        audit,
+        "say which classes of a data set are rare or noisy, and what is copied, and write reports/metrics",
+        "  facelib audit --dataset toy       (drawn faces: compared with their truth)\n"
+        "  facelib audit --dataset fer2013   (half a minute)",
+    )
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    import json
+
+    from facelib import auditfigures
+    from facelib.audit import record
+
+    data = _load_data(arguments.dataset)
+    path = record(data)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    print(json.dumps(written, indent=2, sort_keys=True) if arguments.json else auditfigures.describe(written))
+    print(f"written: {path}", file=sys.stderr)
     return 0
 
 

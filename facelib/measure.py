@@ -23,14 +23,21 @@ def emotion(data: FerData, split: str = "PrivateTest", model: str = "facelib") -
     rows = data.splits[split]
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
-    network = networks.GraphNetwork("emotion") if model == "facelib" else networks.load_emotion_model(model).predict
+    network = (
+        networks.GraphNetwork("emotion") if model == "facelib" else networks.load_emotion_model(model).predict
+    )
     inputs = rows.images[..., None].astype(np.float32) / 255
     answers = np.concatenate([np.asarray(network(inputs[i : i + 512])) for i in range(0, len(inputs), 512)])
     name = "toy" if data.source.startswith("drawn") else "fer2013"
     slug = f"01-emotion-{name}-{split.lower()}" + ("" if model == "facelib" else f"-{model}")
     evaluation.write_metrics(
         slug,
-        {"split": split, "seed": 0, "model": model, **evaluation.classification_metrics(rows.labels, answers)},
+        {
+            "split": split,
+            "seed": 0,
+            "model": model,
+            **evaluation.classification_metrics(rows.labels, answers),
+        },
         command=f"facelib evaluate emotion --dataset {name} --split {split} --model {model}",
         data=data,
         weights=assets.card("emotion")["weights_digest"] if model == "facelib" else None,
@@ -51,7 +58,9 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     rows = table[held]
     detect, network = detection.load_detector(detector), networks.GraphNetwork("gender")
     crops, labels = [], []
-    for content, gender in tqdm(zip(rows["image"], rows["gender"]), total=len(rows), unit="face", disable=None):
+    for content, gender in tqdm(
+        zip(rows["image"], rows["gender"]), total=len(rows), unit="face", disable=None
+    ):
         image = utkface.decode(content)
         for face in detect(image)[:1]:
             crops.append(alignment.align(image, face, networks.GENDER_SIDE, gray=False))

@@ -1,0 +1,58 @@
+"""What the README quotes is what the metrics files say, and what it names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from facelib import evaluation
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _percent(value):
+    return f"{100 * value:.1f} %"
+
+
+def _quoted():
+    emotion = evaluation.read_metrics("01-emotion-fer2013-privatetest")["metrics"]
+    yield _percent(emotion["accuracy"])
+    yield "{:.1f}–{:.1f}".format(*(100 * v for v in emotion["accuracy_interval"]))
+    yield f"{emotion['macro_f1']:.3f}"
+    yield f"{emotion['recall']['fear']:.3f}"
+    for detector in ("yunet", "haar"):
+        gender = evaluation.read_metrics(f"01-gender-{detector}")["metrics"]
+        yield _percent(gender["accuracy_colour"])
+        yield _percent(gender["accuracy_gray"])
+        yield _percent(gender["found"])
+    for row in evaluation.read_metrics("01-detection")["metrics"]["rows"]:
+        yield f"{row['found']} of {row['annotated']}"
+    for row in evaluation.read_metrics("01-throughput")["metrics"]["rows"]:
+        yield f"{row['pictures_per_second']:.1f}"
+        yield f"{row['peak_mb']:.0f} MB"
+    audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
+    yield _percent(audit["agreement"]["overall"])
+    yield _percent(audit["agreement"]["of"]["fear"])
+
+
+def test_every_number_stands_in_a_metrics_file():
+    missing = [number for number in _quoted() if number not in README]
+    assert not missing, f"README.md does not say {missing}"
+
+
+def test_no_number_in_the_results_is_without_a_file():
+    """Percentages in the section on results are among those that the files give."""
+    results = README.split("## First results")[1].split("\n## ")[0]
+    known = set(_quoted())
+    strangers = [n for n in re.findall(r"\d+\.\d %", results) if n not in known]
+    assert not strangers, f"no metrics file says {strangers}"
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists(), link
+
+
+def test_the_two_commands_are_shown():
+    assert "make run" in README and "make test" in README
