@@ -1,7 +1,7 @@
 """What the audit found, as a page of text and as figures: counts, mean faces, label noise, copies, quality.
 
-Each function but ``describe`` returns a matplotlib Figure. Where one takes ``sets``, it draws several audits beside each
-other: a mapping from a title to what ``Audit.to_metrics`` gives, or to the "metrics" of ``02-audit-*.json``,
+Each function but ``describe`` returns a matplotlib Figure. Where one takes ``sets``, it draws audits side by
+side: a mapping from a title to what ``Audit.to_metrics`` gives, or to the "metrics" of ``02-audit-*.json``,
 which is the same. Emotions stand in the order of ``EMOTIONS`` and in their colours throughout.
 """
 
@@ -47,7 +47,7 @@ def describe(record: Mapping) -> str:
     """
     found, readers = record["metrics"], record["metrics"].get("best_recall")
     head = f"{'label':<10}{'pictures':>9}{'share':>9}{'imbalance':>11}"
-    head += f"{'agreed':>9}   {'best recall':<18}" if readers else "  "
+    head += f"{'agreed':>9}   {'best recall':<20}" if readers else "  "
     lines = [f"{found['source']}: {record['n']:,} pictures (digest {record['data']})", "", f"{head}verdict"]
     for emotion in EMOTIONS:
         row = found["classes"][emotion]
@@ -79,14 +79,13 @@ def describe(record: Mapping) -> str:
         "",
         f"Copies: {copies['groups']:,} pictures stand there more than once ({copies['rows']:,} rows), "
         f"{copies['contradictory']:,} of them under several labels;",
-        f"        {near['pairs']:,} pairs are nearly equal, {near['label_differs']:,} of them under two labels.",
+        f"        {near['pairs']:,} pairs are nearly equal, {near['label_differs']:,} under two labels.",
     ]
     for split in ("PublicTest", "PrivateTest"):
         leaked, n = found["also_in_training"][split], sum(found["counts"][split])
-        lines += [
-            f"        {split}: {leaked['leaked']:,} of {n:,} ({_share(leaked['leaked'] / max(n, 1))}) stand in "
-            f"Training to the pixel, {leaked['near_leaked']:,} more nearly."
-        ]
+        part = _share(leaked["leaked"] / max(n, 1))
+        lines += [f"        {split}: {leaked['leaked']:,} of {n:,} ({part}) stand in Training to the pixel,"]
+        lines[-1] += f" {leaked['near_leaked']:,} more nearly."
     lines += [f"Pictures: {found['constant']:,} are one even gray."]
     if readers:
         lines[-1] = lines[-1][:-1] + f"; voters see no usable face in {found['no_face']:,}"
@@ -151,7 +150,7 @@ def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
     left = 0.95
     width = 8.0
     inch = (width - left) / sheet.shape[1]
-    figure = _sheet(width, sheet.shape[0] * inch, layout=None)
+    figure = _sheet(width, sheet.shape[0] * inch, layout=None, dpi=90)  # many grays: the notebook stays small
     axis = figure.add_axes((left / width, 0, 1 - left / width, 1))
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     for row, (emotion, colour) in enumerate(zip(EMOTIONS, COLOURS, strict=True)):
@@ -461,11 +460,11 @@ def best_recall(
 # --- small things ------------------------------------------------------------------------------------------
 
 
-def _sheet(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def _sheet(width: float, height: float, layout: str | None = "constrained", dpi: int = 110) -> Figure:
     """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=110, layout=layout)
+    return Figure(figsize=(width, height), dpi=dpi, layout=layout)
 
 
 def _column(found: Mapping, key: str) -> np.ndarray:

@@ -229,6 +229,7 @@ def _output(arguments: argparse.Namespace):
     try:
         with writer as write:
             yield write
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -428,6 +429,7 @@ def _train_parser(commands) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
     )
+    parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--epochs", type=_positive, metavar="N")
     parser.add_argument("--batch-size", type=_positive, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
@@ -449,7 +451,8 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.task == "gender":
         from facelib import utkface
 
-        data, name, fit = utkface.load_utkface(arguments.data), "utkface", training.train_gender
+        data = utkface.load_utkface(arguments.data, arguments.detector)
+        name, fit = "utkface", training.train_gender
     else:
         data = _load_data(arguments.dataset)
         name, fit = ("toy" if "drawn" in data.source else "fer2013"), training.train_emotion

@@ -169,7 +169,7 @@ class YuNetDetector:
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """image: (H, W, 3) uint8 RGB. Returns the faces, surest first."""
         small, back = _working_size(image)
-        if min(small.shape[:2]) < 32:  # less than one cell of its coarsest map: it sees faces in plain black
+        if min(small.shape[:2]) < 32:  # less than a cell of its coarsest map: what comes out is noise
             return []
         _, rows = self._network((small.shape[1], small.shape[0])).detect(
             cv2.cvtColor(small, cv2.COLOR_RGB2BGR)

@@ -32,7 +32,7 @@ EMOTION_SIDE = 48
 def gender_network(dropout: float = 0.3) -> keras.Model:
     """Compact residual network: (n, 64, 64, 3) float32 RGB in [0, 1] -> (n, 2) probabilities, woman, man.
 
-    0.9 M parameters and 31 M multiply-adds, against 134 M and 15 G of DeepFace's VGG-Face. Two strided
+    0.93 M parameters and 42 M multiply-adds, against 134 M and 15 G of DeepFace's VGG-Face. Two strided
     convolutions first, so that most of the work happens on 16x16 and 8x8 maps; batch normalisation
     (arXiv:1502.03167), residual blocks (arXiv:1512.03385), global average pooling.
     """
@@ -42,8 +42,8 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
         x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
         return layers.BatchNormalization(momentum=0.95)(x)
 
-    def block(x, filters):
-        y = layers.ReLU()(convolve(x, filters))
+    def block(x, filters, inner=None):
+        y = layers.ReLU()(convolve(x, inner or filters))
         return layers.ReLU()(layers.Add()([x, convolve(y, filters)]))
 
     inputs = Input((GENDER_SIDE, GENDER_SIDE, 3))
@@ -53,7 +53,7 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
     x = layers.ReLU()(convolve(x, 128, stride=2))  # (n, 8, 8, 128)
     x = block(x, 128)
     x = layers.ReLU()(convolve(x, 160, stride=2))  # (n, 4, 4, 160)
-    x = block(x, 160)
+    x = block(x, 160, inner=96)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
     return Model(inputs, layers.Dense(2, activation="softmax", dtype="float32")(x), name="gender")
 

@@ -21,13 +21,15 @@ from facelib import assets, cli, images, toyfaces
 from facelib.encoder import COLUMNS
 
 FACE = (80, 65, 98, 98)  # in ASTRONAUT
+#: What is written meets a full disk or a closed pipe as late as it can, when Python ends.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 COMMANDS = ("analyze", "data", "data fetch", "data import", "data info", "train", "evaluate", "run")
 
 
 def facelib(*arguments, check: int | None = 0, **options) -> subprocess.CompletedProcess:
     """Run the command in a process of its own; ``check`` is the exit code that it must have."""
     command = [sys.executable, "-m", "facelib.cli", *map(os.fspath, arguments)]
-    options = {"capture_output": True, "timeout": 300, **options}
+    options = {"capture_output": True, "timeout": 300, "env": BUFFERED, **options}
     done = subprocess.run(command, **options)
     for name in ("stdout", "stderr"):
         if isinstance(getattr(done, name), bytes):
@@ -252,7 +254,7 @@ def test_a_terminal_that_knows_ascii_only(tmp_path):
     folder.mkdir()
     picture().save(folder / "à la plage.png")
     (folder / "ça.png").write_bytes(b"no picture")
-    done = facelib("analyze", folder, check=1, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = facelib("analyze", folder, check=1, env=BUFFERED | {"PYTHONIOENCODING": "ascii"})
     assert "\\xe0 la plage.png" in done.stdout and "happy" in done.stdout
     assert done.stderr.count("\\xe7a.png: is not a picture") == 1
 
@@ -306,7 +308,11 @@ def test_places_that_do_not_exist(good, main, tmp_path):
 def test_a_reader_who_has_enough(output, good):
     command = f"{sys.executable} -m facelib.cli analyze {good} {output} | head -n 1"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, timeout=300, text=True
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env=BUFFERED,
+        capture_output=True,
+        timeout=300,
+        text=True,
     )
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
     assert done.stderr in ("", "2 faces in 3 pictures\n")
@@ -314,7 +320,7 @@ def test_a_reader_who_has_enough(output, good):
 
 def test_a_closed_stdout(good):
     command = f"{sys.executable} -m facelib.cli analyze {good} >&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=300, text=True)
+    done = subprocess.run(["bash", "-c", command], env=BUFFERED, capture_output=True, timeout=300, text=True)
     assert done.returncode == 0 and done.stderr == "2 faces in 3 pictures\n"
 
 
