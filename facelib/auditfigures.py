@@ -494,7 +494,7 @@ def _box(x: float, y: float, width: float, height: float, colour: str, fill: boo
 
 
 def _names(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Name the points, each on the first of four sides where its name meets no point and no other name."""
+    """Name the points, each on the first side where its name meets no point and no other name."""
     from matplotlib.transforms import Bbox
 
     scale = axis.figure.dpi / 72
@@ -504,7 +504,9 @@ def _names(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
     order = np.argsort(-x)  # from the right: a crowd then spreads to the left
     for i in order[np.isfinite(there[order]).all(1)]:
         wide, high = 6.9 * len(EMOTIONS[i]), 11
-        sides = ((8, -high / 2), (-8 - wide, -high / 2), (-wide / 2, 8), (-wide / 2, -8 - high))
+        middle, level = -wide / 2, -high / 2
+        sides = [(8, level), (-8 - wide, level), (middle, -8 - high), (middle, 8)]
+        sides += [(dx, dy) for dy in (-8 - high, 8, -22 - high, 22) for dx in (4, -4 - wide, middle)]
         boxes = [Bbox.from_bounds(*(there[i] + side), wide, high) for side in sides]
         others = taken[:i] + taken[i + 1 :]
         free = [

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from facelib import __version__
 from facelib.paths import InputError
@@ -31,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         code = complain(error)
     except OSError as error:  # FileNotFoundError of our own making has no number, only its sentence
+        from facelib.outputs import REMEDY
+
         place = error.filename or "writing the results"
-        code = complain(f"{place}: {error.strerror}; {_REMEDY}" if error.errno else error)
+        code = complain(f"{place}: {error.strerror}; {REMEDY}" if error.errno else error)
     except KeyboardInterrupt:
         complain("interrupted")
         code = 130
@@ -41,9 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError:  # the rest can go nowhere; Python would complain of it once more while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
-
-
-_REMEDY = "free the disk, change its rights or choose another place"
 
 
 def complain(message: object) -> int:
@@ -147,7 +146,7 @@ def analyze(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from facelib import images
+    from facelib import images, outputs
     from facelib.encoder import FaceEncoder
 
     warnings.filterwarnings("ignore", module="PIL")  # meant for programmers; a fault is one line of ours
@@ -157,7 +156,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         nonlocal faults
         faults += complain(error)
 
-    draw = _Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
+    draw = outputs.Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
     find = partial(images.find_images, arguments.pictures, skip=arguments.draw)
     total = sum(1 for _ in find(lambda error: None))
     encoder = FaceEncoder(
@@ -168,7 +167,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         min_confidence=arguments.min_confidence,
     )
     bar = tqdm(total=total, unit="picture", disable=None if total > 1 else True, leave=False)
-    with bar, _output(arguments) as write:
+    with bar, outputs.open_output(arguments.json, arguments.csv) as write:
         for picture in encoder.stream(find(fault), arguments.batch_size):
             if picture.error:
                 fault(picture.error)
@@ -185,129 +184,6 @@ def analyze(arguments: argparse.Namespace) -> int:
         named = f"; {faults} faults, named above" if faults else ""
         print(f"{faces} faces in {total} pictures{named}", file=sys.stderr)
     return 1 if faults else 0
-
-
-class _Drawings:
-    """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
-
-    def __init__(self, folder: str, pictures: Sequence[str]):
-        from pathlib import Path
-
-        self.folder = Path(folder)
-        self.numbers: dict[str, int] = {}
-        self.taken: set[str] = set()
-        for path in pictures:
-            place = path if os.path.isdir(path) else os.path.dirname(path)
-            if os.path.realpath(place) == os.path.realpath(folder):
-                raise InputError(
-                    f"--draw {folder}: would overwrite the pictures there; choose another folder"
-                )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
-
-    def __call__(self, picture) -> None:
-        from facelib import figures, images
-
-        annotated = figures.annotate(images.read_image(picture.source), picture.faces)
-        images.write_image(self.folder / self._name(picture.source.stem), annotated)
-
-    def _name(self, stem: str) -> str:
-        while True:
-            number = self.numbers[stem] = self.numbers.get(stem, 0) + 1
-            name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
-            if name.casefold() not in self.taken:  # Photo.jpg and photo.jpg are one file on many a disk
-                self.taken.add(name.casefold())
-                return name
-
-
-@contextmanager
-def _output(arguments: argparse.Namespace):
-    """Gives a function that writes one picture's result; a failure to write names the place."""
-    writer = _json_lines() if arguments.json else _csv(arguments.csv) if arguments.csv else _table()
-    try:
-        with writer as write:
-            yield write
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        place = arguments.csv if arguments.csv not in (None, "-") else "the results"
-        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {_REMEDY}") from None
-
-
-@contextmanager
-def _json_lines():
-    import json
-
-    from facelib.images import printable
-
-    def write(picture) -> None:
-        faces = [
-            {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
-             "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
-            for f in picture.faces
-        ]  # fmt: skip
-        print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
-
-    yield write
-
-
-@contextmanager
-def _csv(place: str):
-    import csv
-
-    from facelib.encoder import COLUMNS, to_row
-    from facelib.images import EXTENSIONS, printable
-
-    if os.path.splitext(place)[1].lower() in EXTENSIONS:  # `--csv a.jpg b.jpg` would destroy a picture
-        raise InputError(f"--csv {place}: is the name of a picture; give the table's name after --csv")
-    stream = sys.stdout if place == "-" else open(place, "w", newline="", encoding="utf-8")
-    try:
-        table = csv.DictWriter(stream, COLUMNS)
-        table.writeheader()
-
-        def write(picture) -> None:
-            for face in picture.faces:
-                row = to_row(face) | {"path": printable(picture.source)}
-                table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-            stream.flush()  # rows are there as they come, also for a reader of the file
-
-        yield write
-    finally:
-        if place != "-":
-            stream.close()
-
-
-@contextmanager
-def _table():
-    from tqdm import tqdm
-
-    from facelib.images import printable
-
-    titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
-    tqdm.write(titles)
-    tqdm.write("-" * len(titles))
-
-    def write(picture) -> None:
-        name = printable(picture.source.name)
-        name = name if len(name) <= 32 else "…" + name[-31:]
-        if not picture.faces:
-            tqdm.write(f"{name:<32} no face found")
-        for face in picture.faces:
-            x, y, w, h = face.box
-            emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
-            gender = f"{face.gender} {face.genders[face.gender]:.0%}"
-            tqdm.write(
-                f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
-            )
-
-    yield write
-
-
-def _rounded(answers: dict[str, float]) -> dict[str, float]:
-    return {label: round(p, 4) for label, p in answers.items()}
 
 
 # --- data ---------------------------------------------------------------------------------------------

@@ -170,10 +170,13 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
     from matplotlib import colormaps
     from matplotlib.patches import Polygon
 
-    figure = _sheet(9.5, 2.75 * len(networks))
-    grid = figure.subplots(len(networks), 1, squeeze=False).ravel()
-    for axis, (title, stages) in zip(grid, networks.items(), strict=True):
-        total = sum(stage[3] for stage in stages)
+    tallest = [0.16 + 0.062 * max(stage[1] for stage in stages) ** 0.5 for stages in networks.values()]
+    figure = _sheet(9.5, sum(tallest) + 1.35 * len(networks))
+    ratios = [high + 1.1 for high in tallest]
+    grid = figure.subplots(len(networks), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
+    widest = 0.0
+    for axis, top, (title, stages) in zip(grid, tallest, networks.items(), strict=True):
+        total, foot = sum(stage[3] for stage in stages), -top / 2
         left = 0.0
         for name, side, channels, parameters in stages:
             high, thick = 0.16 + 0.062 * np.sqrt(side), 0.08 + 0.05 * np.log2(channels)
@@ -194,15 +197,16 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
             middle = left + (thick + slant) / 2
             shape = f"{side}×{side}×{channels}" if side > 1 else f"{channels:,}"
             axis.text(
-                middle, y - 0.07, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35
+                middle, foot - 0.09, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35
             )
             if parameters:
                 bold = "bold" if share > 0.2 else "normal"
                 percent = f"{share:.0%}" if share >= 0.005 else "<0.5%"
-                axis.text(middle, y - 0.44, percent, ha="center", va="top", fontsize=8.5, weight=bold)
+                axis.text(middle, foot - 0.5, percent, ha="center", va="top", fontsize=8.5, weight=bold)
             left += max(thick + slant + 0.26, 0.72)
         axis.set_title(f"{title}: {total:,} parameters", fontsize=10.5, loc="left")
-        axis.set(xlim=(-0.12, left), ylim=(-1.12, 0.95), aspect="equal")
+        widest = max(widest, left)
+        axis.set(xlim=(-0.12, widest), ylim=(foot - 0.72, 0.85 * top), aspect="equal", anchor="W")
         axis.axis("off")
     return figure
 
@@ -259,8 +263,8 @@ def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndar
     image: (H, W, 3) uint8 RGB. patch: the frame around the face, turned upright. small: (48, 48) uint8, what
     the emotion network sees.
     """
-    figure = _sheet(8.0, 4.15)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 0.98))
+    figure = _sheet(8.0, 3.75)
+    left, right = figure.subfigures(1, 2, width_ratios=(0.88, 1))
     picture = left.subplots()
     picture.imshow(annotate(image, [face]), interpolation="antialiased")
     picture.set_title("a photograph", fontsize=10, loc="left")
@@ -269,7 +273,7 @@ def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndar
     cut.imshow(patch, interpolation="antialiased")
     cut.set_title("turned, cut out", fontsize=10, loc="left")
     seen.imshow(small, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    seen.set_title(f"{small.shape[0]}×{small.shape[0]}, what is read", fontsize=10, loc="left")
+    seen.set_title(f"{small.shape[0]} × {small.shape[1]}: what is read", fontsize=10, loc="left")
     for axis in (picture, cut, seen):
         axis.axis("off")
     axis = bottom.subplots()

@@ -32,7 +32,7 @@ EMOTION_SIDE = 48
 def gender_network(dropout: float = 0.3) -> keras.Model:
     """Compact residual network: (n, 64, 64, 3) float32 RGB in [0, 1] -> (n, 2) probabilities, woman, man.
 
-    0.93 M parameters and 42 M multiply-adds, against 134 M and 15 G of DeepFace's VGG-Face. Two strided
+    0.93 M parameters and 57 M multiply-adds, against 134 M and 15 G of DeepFace's VGG-Face. Two strided
     convolutions first, so that most of the work happens on 16x16 and 8x8 maps; batch normalisation
     (arXiv:1502.03167), residual blocks (arXiv:1512.03385), global average pooling.
     """

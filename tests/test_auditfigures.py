@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_every_reader_has_a_mark_for_every_class(sets):
     assert np.isclose(marks, balanced).any() and np.isclose(marks, 0.5).any()
 
 
-def test_the_page_of_text(sets, tmp_path, monkeypatch):
+def test_the_page_of_text():
     page = auditfigures.describe(read_metrics("02-audit-fer2013")).splitlines()
     fear, disgust, happy = (
         next(line for line in page if line.startswith(e)) for e in ("fear", "disgust", "happy")
@@ -181,12 +182,14 @@ def test_the_page_of_text(sets, tmp_path, monkeypatch):
     assert max(map(len, page)) <= 120
 
 
-def test_a_page_without_votes_says_what_is_missing(sets):
-    metrics = {
-        k: v for k, v in sets["drawn"].items() if k not in ("agreement", "best_recall", "no_face", "suspect")
+def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    silent = {
+        name: replace(getattr(data, name), votes=None) for name in ("train", "public_test", "private_test")
     }
-    page = auditfigures.describe({"metrics": metrics | {"source": "mine"}, "n": 1000, "data": "0"})
-    assert "no FER+ votes" in page and "noisy" not in page
+    page = auditfigures.describe(json.loads(record(replace(data, **silent, extra={})).read_text()))
+    assert "no FER+ votes" in page and "noisy" not in page and "best recall" not in page
+    assert next(line for line in page.splitlines() if line.startswith("disgust")).endswith("rare")
 
 
 def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):

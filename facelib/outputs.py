@@ -1,0 +1,133 @@
+"""Where the results of ``facelib analyze`` go: a table, JSON lines, CSV, annotated pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from facelib import figures, images
+from facelib.encoder import COLUMNS, Picture, to_row
+from facelib.images import EXTENSIONS, printable
+from facelib.paths import InputError
+
+#: What to do when something cannot be written.
+REMEDY = "free the disk, change its rights or choose another place"
+
+Write = Callable[[Picture], None]
+
+
+class Drawings:
+    """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
+
+    def __init__(self, folder: str, pictures: Sequence[str]):
+        self.folder = Path(folder)
+        self.numbers: dict[str, int] = {}
+        self.taken: set[str] = set()
+        for path in pictures:
+            place = path if os.path.isdir(path) else os.path.dirname(path)
+            if os.path.realpath(place) == os.path.realpath(folder):
+                raise InputError(
+                    f"--draw {folder}: would overwrite the pictures there; choose another folder"
+                )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
+
+    def __call__(self, picture) -> None:
+        annotated = figures.annotate(images.read_image(picture.source), picture.faces)
+        images.write_image(self.folder / self._name(picture.source.stem), annotated)
+
+    def _name(self, stem: str) -> str:
+        while True:
+            number = self.numbers[stem] = self.numbers.get(stem, 0) + 1
+            name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
+            if name.casefold() not in self.taken:  # Photo.jpg and photo.jpg are one file on many a disk
+                self.taken.add(name.casefold())
+                return name
+
+
+@contextmanager
+def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator[Write]:
+    """Gives a function that writes one picture's result: JSON lines, a CSV file ("-": stdout), or a table.
+
+    Results are there as they come, also for a reader of the file. Raises InputError naming the place when it
+    cannot be written.
+    """
+    writer = _json_lines() if as_json else _csv(csv_place) if csv_place else _table()
+    try:
+        with writer as write:
+            yield write
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = csv_place if csv_place not in (None, "-") else "the results"
+        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {REMEDY}") from None
+
+
+@contextmanager
+def _json_lines():
+    def write(picture) -> None:
+        faces = [
+            {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
+             "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
+            for f in picture.faces
+        ]  # fmt: skip
+        print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
+
+    yield write
+
+
+@contextmanager
+def _csv(place: str):
+    if os.path.splitext(place)[1].lower() in EXTENSIONS:  # `--csv a.jpg b.jpg` would destroy a picture
+        raise InputError(f"--csv {place}: is the name of a picture; give the table's name after --csv")
+    stream = sys.stdout if place == "-" else open(place, "w", newline="", encoding="utf-8")
+    try:
+        table = csv.DictWriter(stream, COLUMNS)
+        table.writeheader()
+
+        def write(picture) -> None:
+            for face in picture.faces:
+                row = to_row(face) | {"path": printable(picture.source)}
+                table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+            stream.flush()  # rows are there as they come, also for a reader of the file
+
+        yield write
+    finally:
+        if place != "-":
+            stream.close()
+
+
+@contextmanager
+def _table():
+    titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
+    tqdm.write(titles)
+    tqdm.write("-" * len(titles))
+
+    def write(picture) -> None:
+        name = printable(picture.source.name)
+        name = name if len(name) <= 32 else "…" + name[-31:]
+        if not picture.faces:
+            tqdm.write(f"{name:<32} no face found")
+        for face in picture.faces:
+            x, y, w, h = face.box
+            emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
+            gender = f"{face.gender} {face.genders[face.gender]:.0%}"
+            tqdm.write(
+                f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
+            )
+
+    yield write
+
+
+def _rounded(answers: dict[str, float]) -> dict[str, float]:
+    return {label: round(p, 4) for label, p in answers.items()}
