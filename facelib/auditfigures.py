@@ -68,7 +68,7 @@ def describe(record: Mapping) -> str:
     lines += ["rare         less than half of an even share"]
     if readers:
         lines += [
-            "agreed       pictures whose label most FER+ annotators confirm",
+            "agreed       pictures whose label is the leading answer of the FER+ annotators",
             "best recall  what a reader of their votes finds whom rarity costs nothing [95 % interval]",
             "noisy        best recall below three quarters of the classes' mean",
         ]
@@ -166,20 +166,20 @@ def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
     """The mean picture of each class, and below it what sets it apart from the mean of all classes.
 
     images: (n, s, s) uint8; labels: (n,) in 0..6. The lower row is red where the class is brighter than the
-    mean of the classes' means, blue where it is darker, on one scale. An absent class is left out.
+    mean of the classes' means, blue where it is darker, on one scale; how bright the class is as a whole is
+    taken out, since that is light and no expression. An absent class is left out.
     """
     means = {i: images[labels == i].mean(0) for i in range(_K) if (labels == i).any()}
     middle = np.mean(list(means.values()), axis=0)
-    most = max(np.abs(mean - middle).max() for mean in means.values()) or 1
+    apart = {i: mean - middle - (mean - middle).mean() for i, mean in means.items()}
+    most = max(np.abs(each).max() for each in apart.values()) or 1
     figure = _sheet(9.5, 3.0)
     grid = figure.subplots(2, _K)
     for i, (top, bottom) in enumerate(grid.T):
         top.set_title(EMOTIONS[i], fontsize=10, color=COLOURS[i], weight="bold")
         if i in means:
             top.imshow(means[i], cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
-            shown = bottom.imshow(
-                means[i] - middle, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="bicubic"
-            )
+            shown = bottom.imshow(apart[i], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="bicubic")
             bottom.set_xlabel(f"{(labels == i).sum():,} pictures", fontsize=8.5)
         for axis in (top, bottom):
             axis.set(xticks=[], yticks=[])
@@ -213,7 +213,7 @@ def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
         axis.add_patch(_box(-0.5, fear - 0.5, _K, 1, COLOURS[fear]))
         axis.set_xticks(range(_K), EMOTIONS, rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(_K), EMOTIONS)
-        axis.set(xlabel="what most annotators answer", ylabel="what the label says")
+        axis.set(xlabel="the annotators' leading answer", ylabel="what the label says")
         for tick, colour in zip(axis.get_yticklabels(), COLOURS, strict=True):
             tick.set(color=colour, weight="bold")
         axis.tick_params(length=0, labelsize=9.5)
@@ -258,7 +258,7 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
             axis.text(place, start + n / 2, f"{emotion}  {n:,.0f}", **style)
         share = {"ha": "right", "va": "center", "fontsize": 10, "color": COLOURS[chosen]}
         axis.text(1.52, starts[1][i] + answers[i] / 2, f"{went[i]:.0%} of {highlight}", **share)
-    for x, text in ((0, "the label says"), (1, "most annotators answer")):
+    for x, text in ((0, "the label says"), (1, "the annotators' leading answer")):
         axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=_INK)
     axis.set(xlim=(-0.24, 1.53), ylim=(total + 7 * gap, -0.07 * total))
     axis.axis("off")

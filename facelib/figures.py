@@ -171,8 +171,8 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
     from matplotlib.patches import Polygon
 
     tallest = [0.16 + 0.062 * max(stage[1] for stage in stages) ** 0.5 for stages in networks.values()]
-    figure = _sheet(9.5, sum(tallest) + 1.35 * len(networks))
-    ratios = [high + 1.1 for high in tallest]
+    ratios = [1.35 * high + 0.72 for high in tallest]  # the limits of y below
+    figure = _sheet(9.5, 1.16 * sum(ratios) + 0.33 * len(networks))
     grid = figure.subplots(len(networks), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
     widest = 0.0
     for axis, top, (title, stages) in zip(grid, tallest, networks.items(), strict=True):
