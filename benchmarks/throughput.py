@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    from facelib import paths
+    from facelib import evaluation
 
     about = machine()
     with tempfile.TemporaryDirectory(prefix="throughput-") as scratch:
@@ -278,18 +278,12 @@ def main(arguments: list[str] | None = None) -> int:
     command += ["--photos DIR" for _ in options.photos] + [f"--only '{name}'" for name in options.only or []]
     command += [f"--repeats {options.repeats}"]
     command += [f"--threads {options.threads}"] if options.threads else []
-    report = {
-        "metric": "throughput, pictures per second, emotion and gender of every face",
-        "n": options.n,
-        "seed": options.seed,
-        "machine": about,
-        "versions": versions(),
-        "command": " ".join(command),
-        "rows": rows,
-    }
-    target = options.output or paths.metrics() / "01-throughput.json"
-    with paths.atomic_write(target) as path:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report = {"n": options.n, "seed": options.seed, "machine": about, "versions": versions(), "rows": rows}
+    if options.output is None:
+        target = evaluation.write_metrics("01-throughput", report, command=" ".join(command))
+    else:
+        target = options.output
+        target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"written: {os.path.relpath(target)}", file=sys.stderr)
     return 0
 
