@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from framing import overlap
 
 from facelib import assets, deepface, detection, evaluation, images
-from framing import overlap
 
 
 def main() -> None:

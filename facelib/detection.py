@@ -115,7 +115,7 @@ class HaarDetector:
             x, y, w, h = (float(v) * back for v in (x, y, w, h))
             box = _clip(x, y, w, h, image.shape)
             faces.append(Detection(box, eyes, confidence, (x + w / 2, y + h / 2, w * self.MARGIN)))
-        return sorted(faces, key=lambda face: -face.confidence)
+        return sorted(faces, key=lambda face: (-face.confidence, face.box))
 
     def _eyes(self, face: np.ndarray):
         """Eyes in the upper part of a box, one in each half; None unless both are found and plausible."""
@@ -183,7 +183,7 @@ class YuNetDetector:
             eyes = tuple(sorted(((ax, ay), (bx, by))))
             frame = (x + w / 2, y + h / 2, h * self.MARGIN)
             faces.append(Detection(_clip(x, y, w, h, image.shape), eyes, confidence, frame))
-        return sorted(faces, key=lambda face: -face.confidence)
+        return sorted(faces, key=lambda face: (-face.confidence, face.box))
 
 
 def whole_picture(image: np.ndarray) -> list[Detection]:

@@ -90,10 +90,13 @@ def _overlap(place, width, height, other) -> bool:
 
 def save_figure(figure: Figure, name: str, formats: Iterable[str] = ("png",)) -> Path:
     """Write a figure to ``reports/figures/NAME.png`` (whole or not at all) and return the first path."""
+    import matplotlib
+
     written = []
     for extension in formats:
         path = paths.figures() / f"{name}.{extension}"
-        with paths.atomic_write(path) as temporary:
+        # The salt replaces matplotlib's random numbering of an SVG's parts.
+        with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(
                 temporary, format=extension, dpi=150, bbox_inches="tight", metadata=_undated(extension)
             )

@@ -46,7 +46,7 @@ def emotion(data: FerData, split: str = "PrivateTest", model: str = "facelib") -
 
 
 def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
-    """Detection, alignment and gender on UTKFace's held-out groups, adults (16 and older) only, colour and gray.
+    """Detection, alignment and gender on UTKFace's held-out groups, adults (16 and older), colour and gray.
 
     Writes ``reports/metrics/01-gender-DETECTOR.json`` and returns it. A face that the detector misses has no
     answer: ``found`` is the rate of those that have one, the accuracies are over these.

@@ -121,16 +121,16 @@ _ABOUT = {
         "input": "(n, 48, 48, 1) float32 gray in [0, 1]; a face framed as FER-2013 frames it",
         "output": "(n, 7) probabilities: " + ", ".join(EMOTIONS),
         "intended_use": "teaching and research on facial expression; reading posed or clear expressions",
-        "limits": "Learnt from FER-2013, whose labels are noisy (fear most of all) and whose disgust class is "
-        "tiny. An expression is not a feeling: do not use it to judge, hire, grade or watch people.",
+        "limits": "Learnt from FER-2013, whose labels are noisy (fear most of all) and whose disgust class "
+        "is tiny. An expression is not a feeling: do not use it to judge, hire, grade or watch people.",
     },
     "gender": {
         "architecture": "gender",
         "input": "(n, 64, 64, 3) float32 RGB in [0, 1]; a face framed as FER-2013 frames it",
         "output": "(n, 2) probabilities: " + ", ".join(GENDERS),
         "intended_use": "teaching and research; counting apparent gender in large collections of photographs",
-        "limits": "Apparent gender with two labels: it says how a face looks to the annotators of UTKFace, not "
-        "who a person is. About 3 % of those labels are wrong. Unreliable on children. "
+        "limits": "Apparent gender with two labels: it says how a face looks to the annotators of UTKFace, "
+        "not who a person is. About 3 % of those labels are wrong. Unreliable on children. "
         "Do not use it to decide anything about a person.",
     },
 }
@@ -167,7 +167,8 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
                     file.create_dataset(name, data=values.astype(np.float16))
         _repack(path)
     try:
-        model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))  # tf2onnx wants a traced model
+        # tf2onnx wants a network that has been called once.
+        model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
         with atomic_write(graph) as path:
             model.export(str(path), format="onnx", verbose=False)
     except ImportError as error:

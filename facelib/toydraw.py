@@ -42,7 +42,8 @@ PROTOTYPES = {
 #: What makes a person: the range of each trait. An identity number seeds one uniform draw per trait.
 TRAITS = {
     "width": (0.355, 0.40), "chin": (0.545, 0.61), "crown": (0.40, 0.44), "taper": (0.00, 0.20),
-    "skin": (98, 218), "hair": (0, 1), "style": (0, 8), "cloth": (30, 235), "beard": (0, 1), "glasses": (0, 1),
+    "skin": (98, 218), "hair": (0, 1), "style": (0, 8), "cloth": (30, 235), "beard": (0, 1),
+    "glasses": (0, 1),
     "eye": (1.0, 1.25), "slant": (-0.012, 0.012), "iris": (30, 120), "brow": (0.020, 0.040),
     "brow_y": (0.112, 0.135), "nose": (0.056, 0.080), "nose_y": (0.215, 0.25), "mouth": (0.145, 0.180),
     "mouth_y": (0.355, 0.38), "lips": (0.020, 0.040), "lip_tone": (0.62, 0.82), "age": (0, 1),

@@ -84,12 +84,12 @@ class Truth:
     ambiguity: (n,) float64 from 0 (pure) to 0.5 (half the other expression).
     intensity: (n,) float64 from 0.6 to 1. Without a face it and the ambiguity mean nothing.
     units: (n, 12) float64 in [0, 1], the action units in the order of ``toydraw.UNITS``.
-    identity: (n,) int64, the person: ``draw_face(..., identity=number)`` draws the same one; -1 without a face.
+    identity: (n,) int64, the person: ``draw_face(..., identity=number)`` draws the same; -1 without a face.
     duplicate_of: (n,) int64, row of the original in Training for an exact copy, else -1.
     blur: (n,) float64, standard deviation in pixels, 0 if none.
     resolution: (n,) int64, 48, or 24 or 32 if the picture was enlarged from so few pixels.
     quality: (n,) int64, JPEG quality from 30 to 90; 100 if it was never compressed.
-    eyes: (n, 2, 2) float64, x and y in pixels of the left and the right eye of the picture; nan without a face.
+    eyes: (n, 2, 2) float64, x and y in pixels of the picture's left and right eye; nan without a face.
     """
 
     kind: np.ndarray
@@ -167,7 +167,7 @@ def _labels(rng: np.random.Generator, size: int, counts: tuple[int, ...]) -> np.
 
 
 def _plan(rng: np.random.Generator, labels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows hold no face (kind, (n,) uint8) and which copy which Training row (source, (n,), -1: none)."""
+    """Rows without a face (kind, (n,) uint8) and the Training row each copies (source, (n,), -1 none)."""
     kind, source = np.zeros(len(labels), np.uint8), np.full(len(labels), -1)
     start, copies = 0, []
     for size, share in zip(sizes, COPIES.values(), strict=True):

@@ -157,7 +157,7 @@ def fit(
 
     build: makes the network; outputs probabilities. images: (n, s, s[, 3]) uint8. labels: (n,) int64.
     folder: gets ``recipe.json``, and after each epoch a row of ``log.jsonl`` and ``checkpoint.npz`` (network,
-        optimizer, random state, epoch), replaced in one step, so that a killed run continues at its last epoch.
+        optimizer, random state, epoch), replaced in one step: a killed run continues at its last epoch.
     validate: network -> dict of numbers, called with the averaged weights after every fifth epoch.
     Returns the keras.Model in float32. Sources: Loshchilov & Hutter 2019 (arXiv:1711.05101), cosine decay
     arXiv:1608.03983, weight averaging Polyak & Juditsky 1992.

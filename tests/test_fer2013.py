@@ -287,9 +287,15 @@ FAULTS = {
     "2303 pixels": (lambda x: [*x[:9], x[9].replace(" ", ",", 1).replace(",", "§", 1).split("§")[0] + ","
                                + x[9].split(" ", 1)[1], *x[10:]], "line 10: 2303 pixels instead of 2304"),
     "4096 pixels": (lambda x: [*x[:5], f"0,{' '.join(['7'] * 4096)},Training"], "line 6: 4096 pixels"),
-    "value 300": (lambda x: [*x[:4], f"0,300 {' '.join(['7'] * 2303)},Training"], "line 5: pixel value '300'"),
+    "value 300": (
+        lambda x: [*x[:4], f"0,300 {' '.join(['7'] * 2303)},Training"],
+        "line 5: pixel value '300'",
+    ),
     "value -1": (lambda x: [*x[:4], f"0,{' '.join(['7'] * 2303)} -1,Training"], "line 5: pixel value '-1'"),
-    "value 1.5": (lambda x: [*x[:4], f"0,{' '.join(['7'] * 2303)} 1.5,Training"], "line 5: pixel value '1.5'"),
+    "value 1.5": (
+        lambda x: [*x[:4], f"0,{' '.join(['7'] * 2303)} 1.5,Training"],
+        "line 5: pixel value '1.5'",
+    ),
     "a word after": (lambda x: [*x[:4], f"0,{'7 ' * 2304}x,Training"], "line 5: pixel value 'x'"),
     "label 9": (lambda x: [*x[:7], "9" + x[7][1:]], "line 8: unknown emotion '9'; allowed are 0, 1, 2"),
     "no label": (lambda x: [*x[:7], x[7][1:]], "line 8: unknown emotion ''"),

@@ -91,12 +91,7 @@ def test_no_face_changes_nothing():
     np.testing.assert_array_equal(figures.annotate(ASTRONAUT, []), ASTRONAUT)
 
 
-RANDOM_IDS = pytest.mark.xfail(
-    reason='matplotlib numbers at random; rc_context({"svg.hashsalt": …}) cures it'
-)
-
-
-@pytest.mark.parametrize("extension", ["png", pytest.param("svg", marks=RANDOM_IDS)])
+@pytest.mark.parametrize("extension", ["png", "svg"])
 def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
