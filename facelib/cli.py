@@ -207,8 +207,10 @@ def _data_parser(commands) -> None:
     )
     fetch.add_argument(
         "name",
+        nargs="?",
+        default="fer2013",
         choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its two networks; fer2013: the data set, from Kaggle",
+        help="yunet: face detector; deepface-…: its two networks; fer2013 (default): the data set, from Kaggle",
     )
     importing = _command(
         parts,

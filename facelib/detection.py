@@ -153,7 +153,10 @@ class YuNetDetector:
         self.model = Path(model) if model else assets.locate("yunet")
         self.min_confidence = min_confidence
         self._local = threading.local()
-        self._network((32, 32))  # a wrong file is reported now, not at the first picture
+        try:  # a wrong file is reported now, not at the first picture
+            self._network((32, 32)).detect(np.zeros((32, 32, 3), np.uint8))
+        except cv2.error:
+            raise InputError(f"{self.model}: is no YuNet model; `facelib data fetch yunet`") from None
 
     def _network(self, size: tuple[int, int]):
         if not hasattr(self._local, "network"):

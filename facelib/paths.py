@@ -39,7 +39,8 @@ def data() -> Path:
 
 
 def notebooks() -> Path:
-    return home() / "notebooks"
+    """The notebooks come with the checkout; only data and results move with $FACELIB_HOME."""
+    return (CHECKOUT or home()) / "notebooks"
 
 
 def metrics() -> Path:
