@@ -34,6 +34,7 @@ import numpy as np
 
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData
 from facelib.evaluation import wilson, write_metrics
+from facelib.fer2013 import dataset_name
 from facelib.toyfaces import KINDS, Truth
 
 #: Near duplicates: so many of the hash's 64 bits may differ (an even number always: half of them are set),
@@ -417,7 +418,9 @@ def record(data: FerData, found: Audit | None = None):
     """
     found = audit(data) if found is None else found
     toy = isinstance(data.extra.get("Training"), Truth)
-    name = "toy" if toy else "fer2013"
+    name = "toy" if toy else dataset_name(data)
     payload = found.to_metrics() | ({"check": check(found, data)} if toy else {})
     payload |= {"n": len(found.rows), "split": "all", "seed": 0, "source": found.source}
-    return write_metrics(f"02-audit-{name}", payload, command=f"facelib audit --dataset {name}", data=data)
+    return write_metrics(
+        f"02-audit-{name}", payload, command=f"facelib audit --dataset {name[:7]}", data=data
+    )

@@ -329,7 +329,14 @@ def to_row(face: Face) -> dict:
     """A face as one flat row: path, box, eyes, confidence, the answers and every probability."""
     (lx, ly), (rx, ry) = face.eyes or ((None, None), (None, None))
     x, y, w, h = face.box
-    row = {"path": face.path and images.printable(face.path), "x": x, "y": y, "w": w, "h": h, "confidence": face.confidence}
+    row = {
+        "path": face.path and images.printable(face.path),
+        "x": x,
+        "y": y,
+        "w": w,
+        "h": h,
+        "confidence": face.confidence,
+    }
     row |= {"left_eye_x": lx, "left_eye_y": ly, "right_eye_x": rx, "right_eye_y": ry}
     row |= {"emotion": face.emotion, **{name: face.emotions.get(name) for name in EMOTIONS}}
     row |= {"gender": face.gender, **{name: face.genders.get(name) for name in GENDERS}}

@@ -170,6 +170,12 @@ def describe(data: FerData) -> str:
     return "\n".join(lines + [f"Note: {note}" for note in data.extra.get("notes", [])])
 
 
+def dataset_name(data: FerData) -> str:
+    """ "fer2013" for the whole official set, else with the digest: a part must not pass for the whole."""
+    whole = [len(split) for _, split in data] == [sum(counts) for counts in OFFICIAL_COUNTS.values()]
+    return "fer2013" if whole else f"fer2013-{data.digest[:8]}"
+
+
 def data_digest(*splits: Split) -> str:
     """sha256 over the pixels and labels (one byte each) of the splits in their order, first 16 hex digits."""
     found = hashlib.sha256()

@@ -194,7 +194,11 @@ def find_images(
         )
 
     skipped = skip and os.path.realpath(skip)
-    for path in map(Path, paths):
+    for path in paths:
+        if not os.fspath(path):  # an unset "$VARIABLE"; as a Path it would be the current folder
+            fail(InputError("an empty name was given for a picture; name a file or a folder"))
+            continue
+        path = Path(path)
         if not os.path.isdir(path):
             yield path  # a missing or foreign file is reported when it is read, with all the others
             continue

@@ -5,11 +5,12 @@ The numbers and their intervals are ``evaluation``'s; here stands what is fed to
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
-from facelib import alignment, assets, detection, evaluation, networks, utkface
+from facelib import alignment, assets, detection, evaluation, fer2013, networks, paths, utkface
 from facelib.emotions import FerData
 from facelib.paths import InputError
 
@@ -28,7 +29,7 @@ def emotion(data: FerData, split: str = "PrivateTest", model: str = "facelib") -
     )
     inputs = rows.images[..., None].astype(np.float32) / 255
     answers = np.concatenate([np.asarray(network(inputs[i : i + 512])) for i in range(0, len(inputs), 512)])
-    name = "toy" if data.source.startswith("drawn") else "fer2013"
+    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
     slug = f"01-emotion-{name}-{split.lower()}" + ("" if model == "facelib" else f"-{model}")
     evaluation.write_metrics(
         slug,
@@ -38,10 +39,12 @@ def emotion(data: FerData, split: str = "PrivateTest", model: str = "facelib") -
             "model": model,
             **evaluation.classification_metrics(rows.labels, answers),
         },
-        command=f"facelib evaluate emotion --dataset {name} --split {split} --model {model}",
+        command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} --model {model}",
         data=data,
         weights=assets.card("emotion")["weights_digest"] if model == "facelib" else None,
     )
+    if model == "facelib" and name == "fer2013":
+        _into_card("emotion", slug)
     return evaluation.read_metrics(slug)
 
 
@@ -83,7 +86,19 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
         data=utkface.table_digest(table),
         weights=assets.card("gender")["weights_digest"],
     )
+    _into_card("gender", f"01-gender-{name}")
     return evaluation.read_metrics(f"01-gender-{name}")
+
+
+def _into_card(task: str, slug: str) -> None:
+    """Copy accuracies into the model card, which travels with the weights; in a checkout only."""
+    if not paths.CHECKOUT:
+        return
+    record, card = evaluation.read_metrics(slug), assets.card(task)
+    accuracies = {key: value for key, value in record["metrics"].items() if key.startswith("accuracy")}
+    card["metrics"][slug] = {"n": record["n"], "split": record["split"], **accuracies}
+    with paths.atomic_write(assets.WEIGHTS / f"{task}.json") as path:
+        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def table(record: dict) -> str:

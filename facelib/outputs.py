@@ -26,18 +26,28 @@ Write = Callable[[Picture], None]
 class Drawings:
     """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
 
+    MARK = ".facelib"  # an empty file that says: all pictures here were drawn
+
     def __init__(self, folder: str, pictures: Sequence[str]):
         self.folder = Path(folder)
         self.numbers: dict[str, int] = {}
         self.taken: set[str] = set()
+        within = False
         for path in pictures:
             place = path if os.path.isdir(path) else os.path.dirname(path)
             if os.path.realpath(place) == os.path.realpath(folder):
                 raise InputError(
                     f"--draw {folder}: would overwrite the pictures there; choose another folder"
                 )
+            # Inside a folder that is searched, only a folder that we made ourselves may be written over.
+            inside = os.path.realpath(folder).startswith(os.path.join(os.path.realpath(place), ""))
+            if inside and any(self.folder.glob("*")) and not (self.folder / self.MARK).exists():
+                raise InputError(f"--draw {folder}: holds files of yours; choose a new folder")
+            within |= inside
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if within:
+                (self.folder / self.MARK).touch()
         except OSError as error:
             raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
 

@@ -39,8 +39,7 @@ def data() -> Path:
 
 
 def notebooks() -> Path:
-    """The notebooks come with the checkout; only data and results move with $FACELIB_HOME."""
-    return (CHECKOUT or home()) / "notebooks"
+    return home() / "notebooks"
 
 
 def metrics() -> Path:

@@ -126,6 +126,21 @@ def test_detectors_and_limits(good, main):
 # --- annotated pictures ---------------------------------------------------------------------------------
 
 
+def test_draw_does_not_write_over_originals(tmp_path, main):
+    (tmp_path / "sub").mkdir()
+    for name in ("photo.jpg", "sub/photo.jpg"):
+        picture().save(tmp_path / name)
+    before = (tmp_path / "sub" / "photo.jpg").read_bytes()
+    code, _, err = main("analyze", tmp_path, "--draw", tmp_path / "sub")
+    assert code == 1 and "holds files of yours" in err[-1]
+    assert (tmp_path / "sub" / "photo.jpg").read_bytes() == before
+
+
+def test_an_empty_name_is_not_the_current_folder(main):
+    code, out, err = main("analyze", "")
+    assert code == 1 and "empty name" in err[0]
+
+
 def test_draw(tmp_path, main):
     """Two folders with pictures of the same names; names that differ in case only; a second run."""
     for name in ("one/photo.png", "two/photo.jpg", "two/photo-2.png", "three/Photo.png"):
@@ -136,7 +151,7 @@ def test_draw(tmp_path, main):
         code, _, err = main("analyze", tmp_path, "--draw", tmp_path / "drawn")
         # The drawn pictures lie in the folder that is searched, and are not taken for new ones.
         assert code == 0 and err[-1] == "4 faces in 5 pictures"
-        drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+        drawn = sorted(path.name for path in (tmp_path / "drawn").glob("[!.]*"))
         assert drawn == ["Photo-2.jpg", "none.jpg", "photo-2-2.jpg", "photo-3.jpg", "photo.jpg"]
     annotated = images.read_image(tmp_path / "drawn" / "photo.jpg")
     assert annotated.shape == ASTRONAUT.shape

@@ -29,7 +29,7 @@ def _quoted():
     for row in evaluation.read_metrics("01-detection")["metrics"]["rows"]:
         yield f"{row['found']} of {row['annotated']}"
     for row in evaluation.read_metrics("01-throughput")["metrics"]["rows"]:
-        yield f"{row['pictures_per_s']:.1f}"
+        yield f"{row['pictures_per_s']:.2f}"
         yield f"{row['peak_rss_mb']:.0f} MB"
     audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
