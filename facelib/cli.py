@@ -210,7 +210,7 @@ def _data_parser(commands) -> None:
         nargs="?",
         default="fer2013",
         choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its two networks; fer2013 (default): the data set, from Kaggle",
+        help="yunet: face detector; deepface-…: its two networks; fer2013 (default): the data set",
     )
     importing = _command(
         parts,
