@@ -1,8 +1,9 @@
 """Which faces are found, and what a confidence means: facelib's detectors beside DeepFace's OpenCV one.
 
 A box counts as right when it overlaps an annotated face by at least 0.4 (intersection over union), each face
-once. The calibration of the confidences in facelib/detection.py was read from the table of scores that
---scores prints; the reliability rows show how well it holds.
+once. The settings in facelib/detection.py, and the two numbers that turn each detector's score into a
+confidence, were chosen by hand on such a table of scores (--scores), from these same photographs: what this
+prints for them is no independent measurement of facelib's detectors.
 
     python benchmarks/detection.py --photos DIR --yunet FILE     writes reports/metrics/01-detection.json
 
