@@ -255,10 +255,10 @@ def _cores() -> int:
 
 
 def _emotion_head(name: str, mode: str) -> _Head:
-    if name == "facelib":
-        network = networks.GraphNetwork("emotion")
-    else:
+    if name == "deepface":
         network = _keras(networks.load_emotion_model(name))
+    else:
+        network = networks.GraphNetwork(networks.emotion_task(name))
     if mode == "deepface":
         return _Head(lambda crop: deepface.emotion_input([crop])[0], network, EMOTIONS, 256)
 

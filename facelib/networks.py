@@ -8,6 +8,8 @@ both to each other.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import threading
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib import assets
-from facelib.emotions import EMOTIONS, GENDERS
+from facelib.emotions import EMOTIONS, FERPLUS, GENDERS
 from facelib.paths import InputError
 
 if TYPE_CHECKING:
@@ -58,21 +60,109 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
     return Model(inputs, layers.Dense(2, activation="softmax", dtype="float32")(x), name="gender")
 
 
+#: Filters of the first convolution, (filters, stride, blocks) of each stage, and dropout before the answers.
+_EMOTION = {
+    "facelib": (48, ((64, 1, 1), (128, 2, 2), (320, 2, 2)), 0.4),
+    "tiny": (24, ((32, 2, 2), (64, 2, 1)), 0.1),
+}
+#: Networks whose shipped form also looks at the mirror image, for twice the time.
+_MIRRORED = ("facelib",)
+#: What the shipped emotion networks are called, and the name of their files in ``weights``.
+SHIPPED = {"facelib": "emotion", "tiny": "emotion-tiny", "baseline": "emotion-baseline"}
+
+
+def emotion_network(name: str = "facelib", votes: bool = False, shipped: bool = False) -> keras.Model:
+    """Residual network: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7) probabilities in FER-2013's order.
+
+    name: "facelib", 3.8 M parameters; "tiny", under 0.1 M.
+    votes: for training, takes any side from 32 up and gives (n, 17): the seven, then the ten shares of the
+        FER+ annotators' votes, a second task on the same features.
+    shipped: for use, without normalisation layers (``finish`` folds them into the convolutions); that of
+        "facelib" averages the features of a picture and of its mirror image before it answers.
+
+    A strided convolution first, so that the work happens on 24x24 maps and smaller; batch normalisation
+    (arXiv:1502.03167), residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink
+    (arXiv:1812.01187), global average pooling, which is what lets the side vary.
+    """
+    from keras import Input, Model, layers, ops
+
+    numbers = itertools.count()
+
+    def convolve(x, filters, stride=1, kernel=3):
+        i = next(numbers)
+        options = {"strides": stride, "padding": "same", "use_bias": shipped, "name": f"conv{i}"}
+        x = layers.Conv2D(filters, kernel, **options)(x)
+        return x if shipped else layers.BatchNormalization(momentum=0.95, name=f"norm{i}")(x)
+
+    def block(x, filters, stride=1):
+        y = convolve(layers.ReLU()(convolve(x, filters, stride)), filters)
+        if stride > 1:
+            x = layers.AveragePooling2D(2)(x)
+        if x.shape[-1] != filters:
+            x = convolve(x, filters, kernel=1)
+        return layers.ReLU()(layers.Add()([x, y]))
+
+    stem, stages, dropout = _EMOTION[name]
+    side = None if votes else EMOTION_SIDE
+    inputs = Input((side, side, 1))
+    x = layers.ReLU()(convolve(inputs, stem, stride=2, kernel=5))  # (n, 24, 24, stem)
+    for filters, stride, depth in stages:
+        for i in range(depth):
+            x = block(x, filters, stride if i == 0 else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    if shipped:
+        features = Model(inputs, x, name="features")
+        inputs = Input((side, side, 1))
+        x = features(inputs)
+        if name in _MIRRORED:
+            mirrored = ops.take(inputs, np.arange(EMOTION_SIDE)[::-1].copy(), axis=2)  # OpenCV knows no flip
+            x = layers.Average()([x, features(mirrored)])
+    x = layers.Dropout(dropout)(x)
+    answers = layers.Dense(len(EMOTIONS), activation="softmax", dtype="float32", name="emotion")(x)
+    if votes:
+        shares = layers.Dense(len(FERPLUS), activation="softmax", dtype="float32", name="votes")(x)
+        answers = layers.Concatenate(dtype="float32")([answers, shares])
+    return Model(inputs, answers, name=f"emotion_{name}")
+
+
+def finish(model: keras.Model, name: str, temperature: float = 1.0, bias=0.0) -> keras.Model:
+    """The network as it is shipped, from one that was trained with ``votes``.
+
+    Each normalisation is folded into the convolution before it: both are linear. temperature, bias (7,): a
+    calibration, softmax(logits / temperature + bias), folded into the last layer.
+    """
+    shipped = emotion_network(name, shipped=True)
+    for layer in shipped.get_layer("features").layers:
+        if layer.name.startswith("conv"):
+            norm = model.get_layer(layer.name.replace("conv", "norm"))
+            gamma, beta, mean, variance = norm.get_weights()
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            layer.set_weights([model.get_layer(layer.name).get_weights()[0] * scale, beta - mean * scale])
+    kernel, offset = model.get_layer("emotion").get_weights()
+    shipped.get_layer("emotion").set_weights([kernel / temperature, offset / temperature + bias])
+    return shipped
+
+
 def _architectures() -> dict[str, Callable[..., keras.Model]]:
     from facelib import deepface
 
-    return {"deepface": deepface.emotion_network, "gender": gender_network}
+    return {
+        "deepface": deepface.emotion_network,
+        "gender": gender_network,
+        **{name: functools.partial(emotion_network, name, shipped=True) for name in _EMOTION},
+    }
 
 
 def load_emotion_model(name: str = "facelib") -> keras.Model:
     """A Keras model: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities in FER-2013's order.
 
-    name: "facelib", trained here; "deepface", the published weights (`facelib data fetch deepface-emotion`).
-    Raises InputError for another name, or where the file is missing.
+    name: "facelib", "tiny" (for speed) and "baseline" (DeepFace's architecture) were trained here; "deepface"
+    has the published weights (`facelib data fetch deepface-emotion`). Raises InputError for another name, or
+    where the file is missing.
     """
     from facelib import deepface
 
-    return deepface.load_emotion() if name == "deepface" else _load("emotion", name)
+    return deepface.load_emotion() if name == "deepface" else _load(emotion_task(name))
 
 
 def load_gender_model(name: str = "facelib") -> keras.Model:
@@ -82,12 +172,19 @@ def load_gender_model(name: str = "facelib") -> keras.Model:
     """
     from facelib import deepface
 
-    return deepface.load_gender() if name == "deepface" else _load("gender", name)
+    if name not in ("facelib", "deepface"):
+        raise InputError(f"unknown gender model {name!r}; choose facelib or deepface")
+    return deepface.load_gender() if name == "deepface" else _load("gender")
 
 
-def _load(task: str, name: str) -> keras.Model:
-    if name != "facelib":
-        raise InputError(f"unknown {task} model {name!r}; choose facelib or deepface")
+def emotion_task(name: str) -> str:
+    """The name of a shipped emotion network's files. Raises InputError for a name that is not one's."""
+    if name not in SHIPPED:
+        raise InputError(f"unknown emotion model {name!r}; choose {', '.join(SHIPPED)} or deepface")
+    return SHIPPED[name]
+
+
+def _load(task: str) -> keras.Model:
     model = _architectures()[assets.card(task)["architecture"]]()
     model.load_weights(assets.WEIGHTS / f"{task}.weights.h5")
     return model
@@ -117,7 +214,6 @@ class GraphNetwork:
 #: What a card says of a network whatever run it came from.
 _ABOUT = {
     "emotion": {
-        "architecture": "deepface",
         "input": "(n, 48, 48, 1) float32 gray in [0, 1]; a face framed as FER-2013 frames it",
         "output": "(n, 7) probabilities: " + ", ".join(EMOTIONS),
         "intended_use": "teaching and research on facial expression; reading posed or clear expressions",
@@ -125,7 +221,6 @@ _ABOUT = {
         "is tiny. An expression is not a feeling: do not use it to judge, hire, grade or watch people.",
     },
     "gender": {
-        "architecture": "gender",
         "input": "(n, 64, 64, 3) float32 RGB in [0, 1]; a face framed as FER-2013 frames it",
         "output": "(n, 2) probabilities: " + ", ".join(GENDERS),
         "intended_use": "teaching and research; counting apparent gender in large collections of photographs",
@@ -136,12 +231,13 @@ _ABOUT = {
 }
 
 
-def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
+def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe) -> None:
     """Ship a trained network: weights in half precision, the same numbers as a graph, the card.
 
-    model: a keras.Model with the architecture of ``task`` ("emotion" or "gender"); it is rounded to half
-    precision in place. facts: what the run knows (data, digest, command). recipe: the run's dataclass.
-    Raises InputError where tf2onnx (extra ``export``) is missing.
+    model: a keras.Model of ``architecture`` (see ``_architectures``); it is rounded to half precision in
+    place. task: the name of its files, as in ``SHIPPED``, or "gender". facts: what the run knows (data,
+    digest, command). recipe: the run's dataclass. Raises InputError where tf2onnx (extra ``export``) is
+    missing.
     """
     import datetime
     from dataclasses import asdict
@@ -171,11 +267,13 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
         model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
         with atomic_write(graph) as path:
             model.export(str(path), format="onnx", verbose=False)
+            _halve(path)
     except ImportError as error:
         raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[export]'") from None
     card = {
         "name": f"facelib-{task}",
-        **_ABOUT[task],
+        **_ABOUT[task.partition("-")[0]],
+        "architecture": architecture,
         "parameters": model.count_params(),
         **facts,
         "recipe": asdict(recipe),
@@ -186,6 +284,27 @@ def export(model: keras.Model, task: str, facts: dict, recipe) -> None:
     }
     with atomic_write(assets.WEIGHTS / f"{task}.json") as path:
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _halve(path) -> None:
+    """Store the numbers of an ONNX graph that half precision holds exactly in half precision.
+
+    The graph still computes in single precision: each is followed by a cast, which readers do when they load.
+    """
+    import onnx
+
+    graph = onnx.load(path)
+    for tensor in list(graph.graph.initializer):
+        values = onnx.numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.dtype == np.float32 and values.size > 64 and (half == values).all():
+            name = f"{tensor.name}_half"
+            graph.graph.initializer.remove(tensor)
+            graph.graph.initializer.append(onnx.numpy_helper.from_array(half, name))
+            cast = onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT)
+            graph.graph.node.insert(0, cast)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
 
 
 def _repack(path) -> None:

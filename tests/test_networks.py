@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
-from facelib import networks
+from facelib import assets, networks
 from facelib.paths import InputError
 
 
 def inputs(task: str) -> np.ndarray:
     """The astronaut's face, flat pictures and noise, as the network wants them."""
-    side = networks.EMOTION_SIDE if task == "emotion" else networks.GENDER_SIDE
+    side = networks.GENDER_SIDE if task == "gender" else networks.EMOTION_SIDE
     face = cv2.resize(skimage.data.astronaut()[65:163, 176:274], (side, side), interpolation=cv2.INTER_AREA)
     noise = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
     batch = np.concatenate([face[None], face[None, :, ::-1], np.zeros_like(noise[:1]), noise])
-    return (batch[..., :1] if task == "emotion" else batch).astype(np.float32) / 255
+    return (batch if task == "gender" else batch[..., :1]).astype(np.float32) / 255
 
 
-@pytest.mark.parametrize("task", ["emotion", "gender"])
+@pytest.mark.parametrize("task", assets.shipped())
 def test_the_graph_equals_the_keras_model(task):
-    load = networks.load_emotion_model if task == "emotion" else networks.load_gender_model
     batch = inputs(task)
-    model = load()
-    assert model.count_params() == networks.assets.card(task)["parameters"]
+    model = networks._load(task)
+    assert model.count_params() == assets.card(task)["parameters"]
     expected = np.asarray(model.predict_on_batch(batch))
     graph = networks.GraphNetwork(task)
     answers = graph(batch)
-    assert answers.shape == expected.shape == (len(batch), 7 if task == "emotion" else 2)
+    assert answers.shape == expected.shape == (len(batch), 2 if task == "gender" else 7)
     assert np.abs(answers - expected).max() < 1e-4
     assert np.allclose(answers.sum(1), 1, atol=1e-5)
     assert np.ptp(answers, axis=0).max() > 0.05  # they look at their input
@@ -37,8 +41,52 @@ def test_the_graph_equals_the_keras_model(task):
         assert np.abs(graph(batch[:n]) - expected[:n]).max() < 1e-4
 
 
+OTHER_BACKEND = """
+import sys, numpy as np, keras
+from facelib import assets, networks
+assert keras.backend.backend() == "jax"
+for task in sys.argv[2:]:
+    batch = np.load(f"{sys.argv[1]}/{task}.npy")
+    np.save(f"{sys.argv[1]}/{task}-answers.npy", np.asarray(networks._load(task).predict_on_batch(batch)))
+"""
+
+
+@pytest.mark.slow
+def test_the_same_weights_answer_alike_under_another_backend(tmp_path):
+    pytest.importorskip("jax")
+    for task in assets.shipped():
+        np.save(tmp_path / f"{task}.npy", inputs(task))
+    subprocess.run(
+        [sys.executable, "-c", OTHER_BACKEND, str(tmp_path), *assets.shipped()],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+        timeout=300,
+    )
+    for task in assets.shipped():
+        expected = np.asarray(networks._load(task).predict_on_batch(inputs(task)))
+        found = np.load(tmp_path / f"{task}-answers.npy")
+        assert np.abs(found - expected).max() < 1e-4, task
+
+
+@pytest.mark.slow
+def test_one_seed_gives_one_training_on_two_threads(tmp_path):
+    """Two processes, two threads each, with the fast kernels: the losses are equal to the last digit."""
+    logs = []
+    for name in "ab":
+        output = tmp_path / name
+        options = "--model tiny --dataset toy --epochs 2 --batch-size 256 --output"
+        command = [sys.executable, "-m", "facelib.cli", "train", "emotion", *options.split(), str(output)]
+        threads = {"TF_NUM_INTRAOP_THREADS": "2", "TF_NUM_INTEROP_THREADS": "2"}
+        subprocess.run(command, env=os.environ | threads, check=True, capture_output=True, timeout=600)
+        rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        logs.append([{key: row[key] for key in row if key != "seconds"} for row in rows])
+    assert logs[0] == logs[1] and len(logs[0]) == 2 and logs[0][1]["loss"] < logs[0][0]["loss"]
+
+
 def test_unknown_networks():
-    with pytest.raises(InputError, match="unknown emotion model 'vgg'; choose facelib or deepface"):
+    with pytest.raises(
+        InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline or deepface"
+    ):
         networks.load_emotion_model("vgg")
     with pytest.raises(InputError, match="no weights called 'age' are shipped"):
         networks.GraphNetwork("age")

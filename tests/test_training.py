@@ -1,77 +1,25 @@
-"""Augmentation, and a run that is interrupted and taken up again as if nothing had happened."""
+"""A run that is interrupted, at any step, is taken up again as if nothing had happened."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from facelib import training
+from facelib.augmentation import Augmentation
 from facelib.paths import InputError
 
-STILL = training.Augmentation(
+STILL = Augmentation(
     rotation=0, scale=1, shift=0, flip=False, contrast=0, brightness=0, erase=0, gray=0, low_resolution=0
 )
-
-
-def pictures(n, side, colour=False, seed=0):
-    shape = (n, side, side, 3) if colour else (n, side, side)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def test_without_augmentation_nothing_changes():
-    images = pictures(5, 48)
-    out = training.augment(images, np.random.default_rng(0), STILL, 48)
-    assert out.shape == (5, 48, 48, 1) and out.dtype == np.float32
-    np.testing.assert_allclose(out[..., 0], images / 255, atol=1e-6)
-
-
-def test_larger_pictures_are_cut_to_their_centre():
-    images = pictures(3, 84, colour=True)
-    out = training.augment(images, np.random.default_rng(0), STILL, 64)
-    np.testing.assert_allclose(out, images[:, 10:74, 10:74] / 255, atol=1e-6)
-
-
-def test_flip_mirrors_about_half_of_the_pictures():
-    images = pictures(200, 48)
-    flip = training.Augmentation(**(STILL.__dict__ | {"flip": True}))
-    out = training.augment(images, np.random.default_rng(0), flip, 48)[..., 0]
-    mirrored = [np.allclose(a, b[:, ::-1] / 255, atol=1e-6) for a, b in zip(out, images, strict=True)]
-    kept = [np.allclose(a, b / 255, atol=1e-6) for a, b in zip(out, images, strict=True)]
-    assert all(m != k for m, k in zip(mirrored, kept, strict=True)) and 70 < sum(mirrored) < 130
-
-
-def test_rotation_turns_about_the_centre():
-    image = np.zeros((1, 48, 48), np.uint8)
-    image[0, 23:25, 40:44] = 255
-    turn = training.Augmentation(**(STILL.__dict__ | {"rotation": 90.0}))
-    out = training.augment(np.repeat(image, 50, 0), np.random.default_rng(0), turn, 48)[..., 0]
-    y, x = np.mgrid[:48, :48] - 23.5
-    radius = [(np.hypot(y, x) * o).sum() / o.sum() for o in out]
-    np.testing.assert_allclose(radius, 18, atol=0.5)
-    assert np.ptp([(y * o).sum() / o.sum() for o in out]) > 20
-
-
-def test_gray_removes_colour_and_values_stay_in_range():
-    how = training.Augmentation(gray=1.0, erase=1.0, contrast=0.9, brightness=0.5, low_resolution=1.0)
-    out = training.augment(pictures(20, 64, colour=True), np.random.default_rng(0), how, 64)
-    assert np.ptp(out, axis=-1).max() < 1e-5
-    assert out.min() >= 0 and out.max() <= 1
-
-
-def test_the_same_seed_gives_the_same_batch_and_another_does_not():
-    images = pictures(8, 48)
-    one, two, other = (
-        training.augment(images, np.random.default_rng(seed), training.Augmentation(), 48)
-        for seed in (1, 1, 2)
-    )
-    assert (one == two).all() and (one != other).any()
 
 
 class Stop(Exception):
     pass
 
 
-def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed=False):
+def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed=False, save_every=1e9):
     """A network of 50 parameters that learns whether a picture is bright."""
     import keras
 
@@ -96,6 +44,7 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
         epochs=epochs,
         batch_size=32,
         learning_rate=learning_rate,
+        label_smoothing=0.0,
         ema=0.5,
         mixed_precision=mixed,
         augmentation=STILL,
@@ -105,7 +54,11 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
         answers = np.asarray(model.predict(images[..., None] / 255, verbose=0)).argmax(1)
         return {"accuracy_held": float((answers == labels).mean())}
 
-    return training.fit(build, images, labels, recipe, folder, 2, 8, validate, resume, progress)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    return training.fit(
+        build, images, targets, recipe, folder, 8,
+        validate=validate, resume=resume, progress=progress, save_every=save_every,
+    )  # fmt: skip
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
@@ -113,7 +66,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
     with pytest.raises(Stop):
         _fit(tmp_path / "cut", 5, stop_after=2)
     with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
-        assert stored["epoch"] == 2
+        assert stored["step"] == 4  # of 4 an epoch: the second is announced before it is saved
     resumed = _fit(tmp_path / "cut", 5, resume=True)
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -132,3 +85,63 @@ def test_resuming_with_another_recipe_is_refused(tmp_path):
     _fit(tmp_path, 1)
     with pytest.raises(InputError, match="another recipe"):
         _fit(tmp_path, 1, resume=True, learning_rate=1e-3)
+
+
+def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step(tmp_path, monkeypatch):
+    whole = _fit(tmp_path / "whole", 3)
+    steps = itertools.count()
+    true_batches = training.batches
+
+    def breaking(*arguments):
+        for batch in true_batches(*arguments):
+            if next(steps) == 6:  # the second epoch's third step
+                raise Stop
+            yield batch
+
+    monkeypatch.setattr(training, "batches", breaking)
+    with pytest.raises(Stop):
+        _fit(tmp_path / "cut", 3, save_every=0)
+    monkeypatch.undo()
+    with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
+        assert stored["step"] == 6
+    resumed = _fit(tmp_path / "cut", 3, resume=True)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_batches_are_the_same_from_wherever_they_start():
+    images = np.random.default_rng(0).integers(0, 256, (70, 8, 8), np.uint8)
+    targets = np.eye(7, dtype=np.float32)[np.arange(70) % 7]
+    recipe = training.Recipe(epochs=2, batch_size=16, mixup=0.5)
+    whole = list(itertools.islice(training.batches(images, targets, recipe, 8), 6))
+    later = list(itertools.islice(training.batches(images, targets, recipe, 8, start=4), 2))
+    for (x, y), (u, v) in zip(whole[4:], later, strict=True):
+        assert (x == u).all() and (y == v).all()
+    assert not np.array_equal(whole[0][0], whole[4][0])  # another pass, another order
+    np.testing.assert_allclose(whole[0][1].sum(1), 1, rtol=1e-6)
+
+
+def test_targets_may_change_as_the_run_goes_on():
+    images, ones = np.zeros((64, 8, 8), np.uint8), np.ones((64, 2), np.float32)
+    recipe = training.Recipe(epochs=2, batch_size=16, augmentation=STILL)
+    stream = training.batches(images, lambda share: share * ones, recipe, 8)
+    assert [float(y[0, 0]) for _, y in itertools.islice(stream, 8)] == [i / 8 for i in range(8)]
+
+
+def test_mixing_mixes_pictures_and_targets_alike():
+    labels = np.arange(64) % 2
+    images = np.broadcast_to((labels * 255).astype(np.uint8)[:, None, None], (64, 8, 8))
+    recipe = training.Recipe(epochs=1, batch_size=64, mixup=1.0, augmentation=STILL)
+    x, y = next(training.batches(images, np.eye(2, dtype=np.float32)[labels], recipe, 8))
+    np.testing.assert_allclose(x[:, 0, 0, 0], y[:, 1], atol=1e-6)
+    assert ((y > 0.01) & (y < 0.99)).any()
+
+
+def test_too_few_pictures_for_a_batch(tmp_path):
+    with pytest.raises(InputError, match="3 pictures are fewer than one batch of 128"):
+        training.fit(None, np.zeros((3, 8, 8), np.uint8), np.ones((3, 2)), training.Recipe(), tmp_path, 8)

@@ -1,0 +1,190 @@
+"""Which data, which targets and which settings make each network that the package ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facelib import comparison, deepface, networks
+from facelib.augmentation import LUMA, Augmentation
+from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.training import Recipe, fit
+
+if TYPE_CHECKING:
+    from facelib.utkface import GenderData
+
+#: Training sees windows of this side, the network's answers are for the whole 48 pixels: the windows' places
+#: are an augmentation, and a third of the work is saved (train small, test larger: arXiv:1906.06423).
+WINDOW = 40
+#: Weight of the FER+ votes' loss beside that of FER-2013's labels.
+VOTES_WEIGHT = 0.5
+#: Share of the label's place that a teacher's answer takes.
+TEACHER_WEIGHT = 0.7
+
+
+def one_hot(labels: np.ndarray, classes: int = len(EMOTIONS), smoothing: float = 0.0) -> np.ndarray:
+    """Targets (n, classes) float32 of labels (n,), smoothed (Szegedy et al. 2016, arXiv:1512.00567)."""
+    return np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + np.float32(smoothing / classes)
+
+
+def emotion_targets(split: Split, smoothing: float, taught: np.ndarray | None = None) -> np.ndarray:
+    """What an emotion network is to say of a split: the label's seven and, beside them, the votes' ten.
+
+    (n, 17) float32: the smoothed label, then ``VOTES_WEIGHT`` times the votes' shares, 0 where nobody voted.
+    The cross-entropy is linear in its target, so this is the sum of two losses. taught: (n, 7), a teacher's
+    answers, which take ``TEACHER_WEIGHT`` of the label's place (Hinton et al. 2015, arXiv:1503.02531).
+    """
+    labels = one_hot(split.labels, smoothing=smoothing)
+    if taught is not None:
+        labels = TEACHER_WEIGHT * taught + (1 - TEACHER_WEIGHT) * labels
+    votes = np.zeros((len(split), 10)) if split.votes is None else split.votes.astype(np.float64)
+    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    return np.hstack([labels, VOTES_WEIGHT * shares]).astype(np.float32)
+
+
+def two_heads(targets, outputs):
+    """Cross-entropies of both heads, (n,): targets and outputs (n, 17) as ``emotion_targets`` says."""
+    from keras import ops
+
+    return -ops.sum(targets * ops.log(ops.clip(outputs, 1e-7, 1.0)), axis=-1)
+
+
+#: Settings of the three emotion networks; what is not named is ``Recipe``'s own.
+EMOTION_RECIPES = {
+    "facelib": Recipe(
+        epochs=60,
+        learning_rate=2e-3,
+        weight_decay=5e-2,
+        augmentation=Augmentation(
+            rotation=12, scale=1.12, shift=0.1, contrast=0.25, brightness=0.1, erase=0.3
+        ),
+    ),
+    "tiny": Recipe(
+        epochs=120,
+        learning_rate=4e-3,
+        weight_decay=1e-2,
+        augmentation=Augmentation(
+            rotation=10, scale=1.08, shift=0.08, contrast=0.25, brightness=0.1, erase=0.0
+        ),
+    ),
+    "baseline": Recipe(epochs=60, learning_rate=1e-3),
+}
+
+
+def train_emotion(
+    data: FerData,
+    output: Path,
+    name: str = "facelib",
+    teacher: Callable | None = None,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    **chosen,
+):
+    """One of the emotion networks, from the training split's labels and votes; PublicTest is watched.
+
+    name: of ``EMOTION_RECIPES``. "baseline" is DeepFace's architecture, learnt from the labels alone and left
+    as it comes out; the others are calibrated on PublicTest and put into the form that is shipped.
+    teacher: a network, called with (b, 48, 48, 1), whose answers on the training pictures are learnt as well.
+    chosen: what a ``Recipe`` shall have otherwise.
+
+    Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes.
+    """
+    recipe = replace(EMOTION_RECIPES[name], **chosen)
+    public = data.public_test
+    inputs = public.images[..., None].astype(np.float32) / 255
+
+    def validate(model) -> dict[str, float]:
+        answers = np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)[:, :7].argmax(1)
+        hit = answers == public.labels
+        recalls = {
+            name: float(hit[public.labels == EMOTIONS.index(name)].mean())
+            for name in ("disgust", "fear")
+            if EMOTIONS.index(name) in public.labels
+        }
+        return {"public_accuracy": float(hit.mean()), **recalls}
+
+    options = {"validate": validate, "resume": resume, "progress": progress}
+    images = data.train.images
+    if name == "baseline":
+        targets = one_hot(data.train.labels, smoothing=recipe.label_smoothing)
+        return fit(deepface.emotion_network, images, targets, recipe, output, 48, **options), recipe
+    taught = None if teacher is None else _lesson(teacher, images, progress)
+    targets = emotion_targets(data.train, recipe.label_smoothing, taught)
+    build = partial(networks.emotion_network, name, votes=True)
+    model = fit(build, images, targets, recipe, output, WINDOW, two_heads, **options)
+    raw = networks.finish(model, name)
+    calibration = comparison.calibrate(public.labels, raw.predict(inputs, batch_size=512, verbose=0))
+    return networks.finish(model, name, *calibration), recipe
+
+
+def _lesson(teacher: Callable, images: np.ndarray, progress: Callable[[str], None]) -> np.ndarray:
+    """A teacher's answers, (n, 7): the mean over a picture as it is and moved by three pixels both ways."""
+    progress(f"the teacher looks at {len(images):,} pictures")
+    answers = np.zeros((len(images), len(EMOTIONS)), np.float32)
+    for start in range(0, len(images), 256):
+        batch = images[start : start + 256]
+        for move in (-3, 0, 3):
+            moved = np.pad(batch, ((0, 0), (3, 3), (3, 3)), "edge")[:, 3 + move :, 3 + move :][:, :48, :48]
+            answers[start : start + 256] += teacher(moved[..., None].astype(np.float32) / 255) / 3
+    return answers
+
+
+GENDER_RECIPE = Recipe(
+    epochs=50,
+    learning_rate=3e-3,
+    weight_decay=1e-2,
+    ema=0.998,
+    augmentation=Augmentation(
+        rotation=15, scale=1.25, shift=0.1, contrast=0.35, brightness=0.15, gray=0.4, low_resolution=0.35
+    ),
+)
+
+
+def train_gender(
+    data: GenderData,
+    output: Path,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    **chosen,
+):
+    """The compact gender network on crops that stray as far as a detector's boxes do, in colour and gray.
+
+    Returns (network, recipe): a keras.Model as ``networks.load_gender_model`` describes.
+    """
+    held = data.validation
+    edge = (data.crops.shape[1] - networks.GENDER_SIDE) // 2
+    inputs = data.crops[held][:, edge:-edge, edge:-edge].astype(np.float32) / 255
+    colourless = np.repeat((inputs @ np.array(LUMA, np.float32))[..., None], 3, axis=-1)
+    adult = data.ages[held] >= 16
+
+    def validate(model) -> dict[str, float]:
+        def hits(pictures):
+            answers = np.asarray(model.predict(pictures, batch_size=512, verbose=0), np.float32)
+            return answers.argmax(1) == data.labels[held]
+
+        colour, gray = hits(inputs), hits(colourless)
+        return {
+            "accuracy_all": float(colour.mean()),
+            "accuracy_adults": float(colour[adult].mean()),
+            "accuracy_adults_gray": float(gray[adult].mean()),
+        }
+
+    recipe = replace(GENDER_RECIPE, **chosen)
+    targets = one_hot(data.labels[~held], 2, recipe.label_smoothing)
+    network = fit(
+        networks.gender_network,
+        data.crops[~held],
+        targets,
+        recipe,
+        output,
+        networks.GENDER_SIDE,
+        validate=validate,
+        resume=resume,
+        progress=progress,
+    )
+    return network, recipe

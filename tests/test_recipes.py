@@ -1,0 +1,89 @@
+"""What the shipped networks learn from, and that what is shipped is what was learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facelib import networks, recipes
+from facelib.emotions import Split
+
+
+def split(labels, votes=None) -> Split:
+    labels = np.array(labels)
+    return Split(np.zeros((len(labels), 48, 48), np.uint8), labels, votes)
+
+
+def test_targets_are_the_label_and_the_votes():
+    votes = np.zeros((3, 10), np.uint8)
+    votes[0, [0, 6]] = 2, 8  # neutral, fear
+    votes[1, 3] = 10
+    targets = recipes.emotion_targets(split([2, 4, 6], votes), 0.07)
+    assert targets.shape == (3, 17) and targets.dtype == np.float32
+    np.testing.assert_allclose(targets[0, :7], [0.01, 0.01, 0.94, 0.01, 0.01, 0.01, 0.01], atol=1e-6)
+    np.testing.assert_allclose(targets[0, 7:] / recipes.VOTES_WEIGHT, votes[0] / 10, atol=1e-6)
+    assert not targets[2, 7:].any()  # nobody voted
+    assert not recipes.emotion_targets(split([2, 4]), 0.1)[:, 7:].any()
+
+
+def test_a_teacher_takes_its_share_of_the_label():
+    taught = np.full((2, 7), 1 / 7)
+    targets = recipes.emotion_targets(split([0, 1]), 0.0, taught)
+    weight = recipes.TEACHER_WEIGHT
+    np.testing.assert_allclose(targets[0, 0], weight / 7 + 1 - weight, rtol=1e-5)
+    np.testing.assert_allclose(targets[:, :7].sum(1), 1, rtol=1e-5)
+
+
+def test_a_teacher_sees_the_picture_and_its_neighbourhood():
+    seen = []
+
+    def teacher(inputs):
+        seen.append(inputs)
+        return np.full((len(inputs), 7), 1 / 7)
+
+    image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
+    answers = recipes._lesson(teacher, image, lambda line: None)
+    np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
+    left, middle, right = (255 * inputs[0, 24, :, 0] for inputs in seen)
+    np.testing.assert_allclose(middle, np.arange(48), atol=1e-4)
+    np.testing.assert_allclose(left[3:], np.arange(45), atol=1e-4)
+    np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
+
+
+def test_the_loss_is_the_sum_of_both_heads():
+    rng = np.random.default_rng(0)
+    heads = rng.dirichlet(np.ones(7), 4), rng.dirichlet(np.ones(10), 4)
+    targets = np.hstack([rng.dirichlet(np.ones(7), 4), 0.5 * rng.dirichlet(np.ones(10), 4)])
+    found = np.asarray(recipes.two_heads(targets.astype("f"), np.hstack(heads).astype("f")))
+    expected = -(targets[:, :7] * np.log(heads[0])).sum(1) - (targets[:, 7:] * np.log(heads[1])).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["facelib", "tiny"])
+def test_what_is_shipped_answers_as_what_was_trained(name):
+    """Normalisation folded, calibration folded, and the mirror image's features averaged in."""
+    rng = np.random.default_rng(0)
+    trained = networks.emotion_network(name, votes=True)
+    trained.set_weights(
+        [np.abs(w + rng.normal(0, 0.2, w.shape)) if w.ndim == 1 else w for w in trained.get_weights()]
+    )
+    bias = rng.normal(size=7)
+    shipped = networks.finish(trained, name, 1.7, bias - bias.mean())
+    half = rng.random((3, 48, 24, 1), np.float32)
+    symmetric = np.concatenate([half, half[:, :, ::-1]], axis=2)
+    logs = np.log(trained.predict(symmetric, verbose=0)[:, :7]) / 1.7 + bias
+    expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    found = shipped.predict(symmetric, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(found, axis=0).max() > 1e-4
+    other = rng.random((3, 48, 48, 1), np.float32)
+    mirrored = shipped.predict(other[:, :, ::-1], verbose=0)
+    equal = np.allclose(shipped.predict(other, verbose=0), mirrored, atol=1e-5)
+    assert equal == (name in networks._MIRRORED)
+    # Windows of any side go through the network that is trained.
+    assert trained.predict(other[:, :40, :40], verbose=0).shape == (3, 17)
+
+
+def test_sizes():
+    assert networks.emotion_network("facelib", shipped=True).count_params() <= 10_000_000
+    assert networks.emotion_network("tiny", shipped=True).count_params() <= 100_000
