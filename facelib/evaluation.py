@@ -162,9 +162,9 @@ def classification_metrics(
     # is a multinomial draw of its 49 cells: 2,000 resamples take milliseconds.
     drawn = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=n_bootstrap)
     names = ("balanced_accuracy", "macro_f1")
-    resampled = dict(zip(names, _means(drawn.reshape(-1, k, k)), strict=True))
+    resampled = dict(zip(names, macro_scores(drawn.reshape(-1, k, k)), strict=True))
     found = {"n": n, "confusion": confusion, "ece": expected_calibration_error(labels, probabilities)}
-    for name, value in zip(names, _means(confusion[None]), strict=True):
+    for name, value in zip(names, macro_scores(confusion[None]), strict=True):
         interval = np.percentile(resampled[name], (2.5, 97.5)) if n_bootstrap else (np.nan, np.nan)
         found |= {name: float(value[0]), f"{name}_interval": tuple(map(float, interval))}
     totals = confusion.sum(1)
@@ -193,7 +193,7 @@ def _proportion(name: str, hits: int, n: int) -> dict:
     }
 
 
-def _means(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def macro_scores(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Balanced accuracy and macro-F1 of confusion matrices (b, k, k), each (b,)."""
     hits = np.diagonal(confusions, axis1=1, axis2=2)
     labelled, both = confusions.sum(2), confusions.sum(1) + confusions.sum(2)
