@@ -205,6 +205,23 @@ def leaked_rows(data: FerData) -> dict[str, np.ndarray]:
     }
 
 
+def views(data: FerData, split: str = "PrivateTest") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Three ways to mark the answers on a split: name -> (rows (m,) int64, labels of these rows).
+
+    "all": as it is. "unseen": without the pictures that also stand in Training. "majority": against the
+    emotion that most FER+ annotators named, where there is a single one (only with votes).
+    """
+    test = data.splits[split]
+    everything = np.arange(len(test))
+    unseen = everything if split == "Training" else np.flatnonzero(~leaked_rows(data)[split])
+    found = {"all": (everything, test.labels), "unseen": (unseen, test.labels[unseen])}
+    if test.votes is not None:
+        seven = emotion_votes(test.votes)
+        rows = np.flatnonzero((seven == seven.max(1, keepdims=True)).sum(1) == 1)
+        found["majority"] = (rows, seven[rows].argmax(1))
+    return found
+
+
 # --- pixels ----------------------------------------------------------------------------------------------
 
 

@@ -1,19 +1,24 @@
-"""Cures for imbalance, in two places: what the loss weighs (``class_weights``) and what a batch looks like
-(``resample``). Both see the training split only: a test picture that was interpolated, or copied into the
-training set, would make every later number a lie.
+"""Cures for imbalance, in three places: what the loss weighs (``class_weights``), what it compares
+(``make_loss``) and what a batch looks like (``resample``). All see the training split only: a test picture
+that was interpolated, or copied into the training set, would make every later number a lie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from facelib.augmentation import Augmentation, augment
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.fer2013 import data_digest
 
 WEIGHTS = ("none", "inverse", "sqrt", "effective")
-SAMPLERS = ("none", "over", "under", "smote", "borderline", "adasyn")
+SAMPLERS = ("none", "over", "augment", "under", "smote", "borderline", "adasyn")
+LOSSES = ("cross-entropy", "focal", "balanced-softmax", "ldam")
+#: Factor before the cosines of a classifier with margins, and the largest margin: LDAM's authors' values.
+COSINE_SCALE, LARGEST_MARGIN = 30.0, 0.5
 
 
 def class_weights(labels: np.ndarray, how: str = "inverse", beta: float = 0.999) -> np.ndarray:
@@ -47,11 +52,51 @@ def class_weights(labels: np.ndarray, how: str = "inverse", beta: float = 0.999)
     return weights * counts.sum() / (weights @ counts)
 
 
+def make_loss(how: str, labels: np.ndarray) -> Callable:
+    """A loss of the network's probabilities: (targets, outputs), both (b, 7) float32, to (b,).
+
+    how: "cross-entropy";
+        "focal": each class's term times (1 - p) ** 2, so that what is answered well counts less (Lin et al.
+            2017, arXiv:1708.02002);
+        "balanced-softmax": the classes' frequencies multiply the probabilities, in training only, so that
+            rarity is explained without the network (Ren et al. 2020, arXiv:2007.10740; the same as the
+            trained logit adjustment of Menon et al. 2021, arXiv:2007.07314, with its factor at 1);
+        "ldam": the true class must win by a margin proportional to n_c ** -1/4 (Cao et al. 2019,
+            arXiv:1906.07413), for a network whose logits are ``COSINE_SCALE`` times cosines.
+    labels: (n,) int in 0..6 of the training split, for the frequencies.
+
+    Targets may be soft, or weighted. The log of a softmax differs from its logits by one number for all
+    classes, which every softmax takes away again: that is why probabilities are enough here.
+    """
+    from keras import ops
+
+    if how not in LOSSES:
+        raise ValueError(f"no such loss: {how!r}; there are {', '.join(LOSSES)}")
+    counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float32)
+    present = np.maximum(counts, 1)
+    prior = np.log(present / present.sum())
+    margin = COSINE_SCALE * LARGEST_MARGIN * (present / present.min()) ** -0.25
+
+    def loss(targets, outputs):
+        logs = ops.log(ops.clip(outputs, 1e-7, 1.0))
+        if how == "balanced-softmax":
+            logs = ops.log_softmax(logs + prior, axis=-1)
+        elif how == "ldam":
+            true = ops.cast(targets >= ops.max(targets, axis=-1, keepdims=True), logs.dtype)
+            logs = ops.log_softmax(logs - margin * true, axis=-1)
+        elif how == "focal":
+            logs = (1 - outputs) ** 2 * logs
+        return -ops.sum(targets * logs, axis=-1)
+
+    return loss
+
+
 def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
     """The same set with a training split in which the classes are (nearly) equal; nothing else is touched.
 
     how: "none": the set as it is;
         "over": rows drawn again, with replacement, until each class has as many as the largest;
+        "augment": the same rows, those that are drawn again turned, moved, scaled, mirrored and lit anew;
         "under": rows dropped until each class has as few as the smallest;
         "smote": new pictures between a picture and one of its 5 nearest neighbours of the same class, as many
             as the largest class has (Chawla et al. 2002, arXiv:1106.1813);
@@ -61,7 +106,7 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
             rounded, so a class may miss the largest by up to half of its own pictures.
 
     The public and the private test split are the very objects of ``data``. ``extra["provenance"]``,
-    (m,) int64, holds for each new training row its row in ``data.train``, or -1 for a synthetic picture; with
+    (m,) int64, holds for each new training row its row in ``data.train``, or -1 for an interpolated one; with
     it whatever ``data.extra`` said of the training rows can be looked up, and is therefore left out here.
     Original rows come first in their order ("under": the kept ones). Votes follow their rows; a synthetic
     picture has none, all ten are 0. Absent classes stay absent. Equal input and seed give equal output.
@@ -79,9 +124,11 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
     train = data.train
     if not len(train):
         raise ValueError(f"{data.source}: the training split is empty")
-    if how in ("none", "over", "under") or len(np.unique(train.labels)) == 1:
+    if how in ("none", "over", "augment", "under") or len(np.unique(train.labels)) == 1:
         rows = _rows(train.labels, how, seed)
         images, labels = train.images[rows], train.labels[rows]
+        if how == "augment":
+            images[len(train) :] = _vary(images[len(train) :], seed)
     else:
         images, labels = _interpolate(train, how, seed)
         rows = np.where(np.arange(len(labels)) < len(train), np.arange(len(labels)), -1)
@@ -110,7 +157,7 @@ def _without_training(value):
 def _rows(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
     """Which rows make the new split, (m,) int64."""
     everything = np.arange(len(labels))
-    if how == "over" and len(np.unique(labels)) > 1:
+    if how in ("over", "augment") and len(np.unique(labels)) > 1:
         from imblearn.over_sampling import RandomOverSampler
 
         sampler = RandomOverSampler(random_state=seed)
@@ -123,6 +170,17 @@ def _rows(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
     sampler.fit_resample(everything[:, None], labels)
     rows = sampler.sample_indices_.astype(np.int64)
     return np.sort(rows) if how == "under" else rows
+
+
+def _vary(images: np.ndarray, seed: int) -> np.ndarray:
+    """Augmented copies, (n, 48, 48) uint8."""
+    rng = np.random.default_rng(seed)
+    strong = Augmentation(rotation=15, scale=1.2, shift=0.1, contrast=0.3, brightness=0.15, erase=0)
+    new = np.empty_like(images)
+    for start in range(0, len(images), 4096):
+        piece = images[start : start + 4096]
+        new[start : start + 4096] = np.rint(255 * augment(piece, rng, strong, images.shape[1])[..., 0])
+    return new
 
 
 def _interpolate(train: Split, how: str, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facelib.emotions import Split
-from facelib.sampling import SAMPLERS, WEIGHTS, class_weights, resample
+from facelib.sampling import COSINE_SCALE, LOSSES, SAMPLERS, WEIGHTS, class_weights, make_loss, resample
 from facelib.toyfaces import load_toyfaces
 
 INTERPOLATING = ("smote", "borderline", "adasyn")
@@ -114,7 +114,12 @@ def test_provenance_tells_where_every_row_is_from(data, resampled, how):
     new, rows = resampled[how].train, resampled[how].extra["provenance"]
     known = rows >= 0
     for field in ("images", "labels", "votes"):
-        assert np.array_equal(getattr(new, field)[known], getattr(data.train, field)[rows[known]])
+        there = (
+            known & (np.arange(len(new)) < len(data.train))
+            if (how, field) == ("augment", "images")
+            else known
+        )
+        assert np.array_equal(getattr(new, field)[there], getattr(data.train, field)[rows[there]])
     assert new.images.dtype == np.uint8 and new.labels.dtype == np.int64
     if how == "under":
         assert len(np.unique(rows)) == len(rows)
@@ -125,6 +130,44 @@ def test_provenance_tells_where_every_row_is_from(data, resampled, how):
     if how != "none":
         assert "Training" not in resampled[how].extra  # its truth was of other rows
         assert resampled[how].extra["PrivateTest"] is data.extra["PrivateTest"]
+
+
+def test_augmented_copies_are_no_copies_but_of_the_same_face(data, resampled):
+    new, rows = resampled["augment"].train, resampled["augment"].extra["provenance"]
+    assert len(set(counts(new))) == 1
+    copies = np.arange(len(data.train), len(new))
+    source, made = data.train.images[rows[copies]].astype(float), new.images[copies].astype(float)
+    away = np.abs(made - source).mean((1, 2))
+    assert (away > 0).all() and np.median(away) < 60
+    strangers = np.abs(made - np.roll(source, 1, 0)).mean((1, 2))
+    assert np.median(away) < np.median(strangers)
+
+
+def test_losses_are_what_their_papers_say():
+    """Each against the formula written out for one picture at a time."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), [90, 5, 40, 200, 60, 30, 75])
+    logits = rng.normal(size=(20, 7))
+    outputs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    true = rng.integers(0, 7, 20)
+    prior = np.bincount(labels) / len(labels)
+    margins = COSINE_SCALE * 0.5 * (np.bincount(labels) / 5) ** -0.25
+    for i, y in enumerate(true):
+        expected = {
+            "cross-entropy": -np.log(outputs[i, y]),
+            "focal": -((1 - outputs[i, y]) ** 2) * np.log(outputs[i, y]),
+            "balanced-softmax": -np.log(prior[y] * np.exp(logits[i, y]) / (prior * np.exp(logits[i])).sum()),
+        }
+        moved = logits[i] - margins * (np.arange(7) == y)
+        expected["ldam"] = -np.log(np.exp(moved[y]) / np.exp(moved).sum())
+        targets = np.eye(7, dtype=np.float32)[[y]]
+        for how in LOSSES:
+            found = make_loss(how, labels)(targets, outputs[i : i + 1].astype(np.float32))
+            assert float(found[0]) == pytest.approx(expected[how], rel=1e-4), how
+            double = make_loss(how, labels)(2 * targets, outputs[i : i + 1].astype(np.float32))
+            assert float(double[0]) == pytest.approx(2 * expected[how], rel=1e-4)
+    with pytest.raises(ValueError, match="no such loss: 'hinge'"):
+        make_loss("hinge", labels)
 
 
 def detour(picture, parents):

@@ -1,0 +1,247 @@
+"""The controlled study, run and summed up: one network, one budget, and one thing changed at a time.
+
+Every run ends in a file of its own, ``result.npz`` in its folder, so a study that is killed loses the run in
+progress and no other; that run goes on at its last checkpoint. What is quoted is the summary over all runs,
+``reports/metrics/04-imbalance-….json`` and ``05-two-stage-….json``. What the arms do stands in
+``facelib.cures``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from facelib import audit, comparison, cures, evaluation, fer2013
+from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.paths import InputError, atomic_write
+
+# --- running ---------------------------------------------------------------------------------------------
+
+
+def imbalance(
+    data: FerData,
+    folder: Path,
+    arms: Iterable[str] = (),
+    seeds: int = 3,
+    epochs: int = cures.EPOCHS,
+    batch_size: int = cures.BATCH,
+    progress: Callable[[str], None] = print,
+) -> dict[str, list[dict]]:
+    """Run the arms (all, or "none" and those named) that are not finished yet.
+
+    seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
+    passed over more or less often. Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its
+    probabilities on both test splits. Raises InputError for an unknown arm, or a folder that holds runs on
+    other data or of another budget.
+    """
+    chosen = _chosen(cures.IMBALANCE, arms)
+    sets = {"private": data.private_test, "public": data.public_test}
+    results: dict[str, list[dict]] = {}
+    for seed in range(seeds):
+        for arm in chosen if chosen[0].name == "none" else (cures.IMBALANCE[0], *chosen):
+            place = folder / f"{arm.name}-{seed}"
+            recipe = cures.recipe_of(len(data.train), epochs, batch_size, seed)
+            run = _Run(place, {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest})
+            if not run.done:
+                progress(f"{arm.name}, seed {seed}")
+                if arm.after:
+                    answers = cures.afterwards(arm, data, folder / f"none-{seed}", seed)
+                else:
+                    model = cures.train(arm, data, recipe, place, progress)
+                    answers = {name: cures.predict(model, split) for name, split in sets.items()}
+                    if arm.name == "none":
+                        model.save_weights(place / "final.weights.h5")
+                run.save(answers)
+            results.setdefault(arm.name, []).append(run.load())
+    return results
+
+
+def two_stage(
+    data: FerData,
+    folder: Path,
+    first: Path,
+    arms: Iterable[str] = (),
+    seeds: int = 3,
+    epochs: int = cures.EPOCHS,
+    batch_size: int = cures.BATCH,
+    progress: Callable[[str], None] = print,
+) -> dict[str, list[dict]]:
+    """Second stages, each from the network that ``imbalance`` left in ``first`` for the arm "none".
+
+    Each is looked at twelve times on PublicTest while it learns: ``curve`` (13, 7), the recalls, from before
+    the first step to after the last. Otherwise as ``imbalance``.
+    """
+    results = {"none": imbalance(data, first, ("none",), seeds, epochs, batch_size, progress)["none"]}
+    steps = max(12, int(cures.STAGE_TWO * epochs * (len(data.train) // batch_size)))
+    for seed in range(seeds):
+        for stage in _chosen(cures.TWO_STAGE, arms):
+            place = folder / f"{stage.name}-{seed}"
+            recipe = replace(
+                cures.recipe_of(len(data.train), 12, batch_size, seed),
+                steps_per_epoch=steps // 12,
+                learning_rate=1e-4 * stage.rate,
+                ema=0.9,
+            )
+            run = _Run(place, {"arm": asdict(stage), "recipe": asdict(recipe), "data": data.digest})
+            if not run.done:
+                progress(f"{stage.name}, seed {seed}")
+                run.save(cures.second(stage, data, recipe, place, first / f"none-{seed}"))
+            results.setdefault(stage.name, []).append(run.load())
+    return results
+
+
+class _Run:
+    """A run's folder: ``run.json`` says what it is, ``result.npz`` what came out."""
+
+    def __init__(self, place: Path, what: dict):
+        what, path = json.loads(json.dumps(what)), place / "run.json"
+        place.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
+        elif json.loads(path.read_text(encoding="utf-8")) != what:
+            raise InputError(
+                f"{place}: a run on other data or of another budget; delete it, or choose --output"
+            )
+        self.place, self.result = place, place / "result.npz"
+        self.done = self.result.exists()
+
+    def save(self, answers: dict[str, np.ndarray]) -> None:
+        with atomic_write(self.result) as path:
+            np.savez_compressed(path, **answers)
+        (self.place / "checkpoint.npz").unlink(missing_ok=True)
+
+    def load(self) -> dict[str, np.ndarray]:
+        with np.load(self.result) as stored:
+            return dict(stored)
+
+
+def _chosen(arms: tuple, names: Iterable[str]) -> tuple:
+    known = {arm.name: arm for arm in arms}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"no such arm: {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(arm for arm in arms if not names or arm.name in names)
+
+
+# --- what came out ---------------------------------------------------------------------------------------
+
+
+def summarise(results: dict, data: FerData, titles: dict[str, str], n_bootstrap: int = 2000) -> list[dict]:
+    """A row for each arm: its metrics on each view, and its differences from "none".
+
+    results: arm -> its runs' results, "none" among them. Each row has name, title, seeds, for each of
+    ``audit.views`` a ``comparison.summary``, against_none {view: ``comparison.paired_bootstrap``, each
+    of whose metrics also has ``<name>_p_holm``, corrected over the arms}, and curve (13, 7) where there is
+    one.
+    """
+    marks = audit.views(data)
+    answers = {name: np.stack([run["private"].argmax(1) for run in runs]) for name, runs in results.items()}
+    rows = []
+    for name, runs in results.items():
+        row = {"name": name, "title": titles.get(name, name), "seeds": len(runs), "against_none": {}}
+        for view, (there, labels) in marks.items():
+            row[view] = comparison.summary(labels, answers[name][:, there], n_bootstrap)
+            if name != "none":
+                row["against_none"][view] = comparison.paired_bootstrap(
+                    labels, answers["none"][:, there], answers[name][:, there], n_bootstrap
+                )
+        if "curve" in runs[0]:
+            row["curve"] = np.mean([run["curve"] for run in runs], axis=0)
+        rows.append(row)
+    for view in marks:
+        _correct([row["against_none"][view] for row in rows if row["against_none"]])
+    return rows
+
+
+def _correct(comparisons: list[dict]) -> None:
+    """Write Holm's p-values of each metric, over all arms, beside the plain ones: ``<name>_p_holm``."""
+    for key in [key for key in (comparisons[0] if comparisons else ()) if key.endswith("_p")]:
+        for of in [None] if key != "recall_p" else EMOTIONS:  # the recalls have a p for each emotion
+            raw = [each[key] if of is None else each[key][of] for each in comparisons]
+            for each, p in zip(comparisons, comparison.holm(raw).tolist(), strict=True):
+                if of is None:
+                    each[f"{key}_holm"] = p
+                else:
+                    each.setdefault(f"{key}_holm", {})[of] = p
+
+
+def record(
+    study: str,
+    data: FerData,
+    folder: Path,
+    arms: Iterable[str] = (),
+    seeds: int = 3,
+    epochs: int | None = None,
+    fast: bool = False,
+    progress: Callable[[str], None] = print,
+) -> Path:
+    """Run a study ("imbalance" or "two-stage"), write its metrics file and return the file's path.
+
+    folder: gets a folder for each study and set, with one for each run in it. fast: a few pictures and one
+    pass, under a name of its own: it says that the code runs, and nothing else.
+    """
+    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
+    if fast:
+        name, data = f"{name}-fast", _few(data)
+    epochs = epochs or (1 if fast else cures.EPOCHS)
+    batch_size = 32 if fast else cures.BATCH
+    first = folder / f"imbalance-{name}"
+    options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress}
+    if study == "imbalance":
+        number, known = "04", cures.IMBALANCE
+        results = imbalance(data, first, arms, **options)
+    else:
+        number, known = "05", cures.TWO_STAGE
+        results = two_stage(data, folder / f"two-stage-{name}", first, arms, **options)
+    titles = {"none": cures.IMBALANCE[0].title} | {arm.name: arm.title for arm in known}
+    command = f"facelib experiment {study} --dataset {name.split('-')[0]} --seeds {seeds}"
+    command += f" --epochs {epochs}" * (epochs != cures.EPOCHS) + f" --arms {' '.join(arms)}" * bool(arms)
+    return evaluation.write_metrics(
+        f"{number}-{study}-{name}",
+        {
+            "n": len(data.private_test),
+            "split": "PrivateTest",
+            "seed": list(range(seeds)),
+            "epochs": epochs,
+            "pictures_seen": epochs * max(1, len(data.train) // batch_size) * batch_size,
+            "rows": summarise(results, data, titles, 200 if fast else 2000),
+        },
+        command=command + " --fast" * fast,
+        data=data,
+    )
+
+
+def _few(data: FerData, n: int = 700) -> FerData:
+    """The first rows of each split, with enough of the rarest class to interpolate."""
+
+    def cut(split: Split, n: int) -> Split:
+        rare = np.flatnonzero(split.labels == EMOTIONS.index("disgust"))[:8]
+        rows = np.unique(np.concatenate([np.arange(min(n, len(split))), rare]))
+        return Split(
+            split.images[rows], split.labels[rows], None if split.votes is None else split.votes[rows]
+        )
+
+    splits = cut(data.train, n), cut(data.public_test, n // 4), cut(data.private_test, n // 4)
+    return FerData(*splits, source=f"{data.source}; the first rows", digest=fer2013.data_digest(*splits))
+
+
+def table(path: Path) -> str:
+    """A study's metrics file as lines for people; differences from "none" that hold after Holm get a star."""
+    metrics = evaluation.read_metrics(path.stem)["metrics"]
+    names = {"accuracy": "accuracy", "balanced": "balanced_accuracy", "macro-F1": "macro_f1"}
+    lines = [" " * 42 + "".join(f"{title:>10}" for title in (*names, "disgust", "fear"))]
+    for arm in metrics["rows"]:
+        found, against = arm["all"], arm["against_none"].get("all")
+        cells = [(found[key], against and against[f"{key}_p_holm"]) for key in names.values()]
+        cells += [(found["recall"][e], against and against["recall_p_holm"][e]) for e in ("disgust", "fear")]
+        row = [
+            "–" if value is None else f"{value:.3f}{'*' if p is not None and p < 0.05 else ' '}"
+            for value, p in cells
+        ]
+        lines.append(f"{arm['title']:<42}" + "".join(f"{cell:>10}" for cell in row))
+    return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the arms"])
