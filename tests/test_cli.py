@@ -23,7 +23,9 @@ from facelib.encoder import COLUMNS
 FACE = (80, 65, 98, 98)  # in ASTRONAUT
 #: What is written meets a full disk or a closed pipe as late as it can, when Python ends.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-COMMANDS = ("analyze", "data", "data fetch", "data import", "data info", "train", "evaluate", "run")
+COMMANDS = (
+    "analyze", "data", "data fetch", "data import", "data info", "train", "evaluate", "experiment", "run",
+)  # fmt: skip
 
 
 def facelib(*arguments, check: int | None = 0, **options) -> subprocess.CompletedProcess:

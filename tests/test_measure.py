@@ -1,0 +1,72 @@
+"""facelib.measure: networks side by side, and what is written down of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facelib import assets, evaluation, measure, networks
+from facelib.paths import InputError
+from facelib.toyfaces import load_toyfaces
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+
+
+def test_two_networks_side_by_side(home, monkeypatch):
+    data = load_toyfaces(n=1200)
+    truth = np.eye(7)[data.private_test.labels] * 0.9 + 0.1 / 7
+    answers = {"baseline": truth, "fer": np.roll(truth, 1, axis=0)}
+
+    def reader(name):
+        given = iter(np.array_split(answers[name], [256, 512]))
+        return lambda inputs: next(given)
+
+    monkeypatch.setattr(measure, "reader", reader)
+    records = measure.emotion(data, "PrivateTest", ["baseline", "fer"])
+    right, wrong = (record["metrics"] for record in records)
+    assert right["accuracy"] == 1 and wrong["accuracy"] < 0.5
+    assert right["against"]["p"] == 1 and wrong["against"] == {
+        "model": "baseline",
+        "only_a": round(len(truth) * (1 - wrong["accuracy"])),
+        "only_b": 0,
+        "p": pytest.approx(0, abs=1e-6),
+    }
+    assert right["unseen"]["n"] < records[0]["n"] == len(data.private_test)
+    assert right["majority"]["accuracy"] < 1  # labels are noisy, the majority is another opinion
+    assert sum(right["reliability"]["count"]) == records[0]["n"]
+    assert records[0] == evaluation.read_metrics("06-emotion-toy-privatetest-baseline")
+    assert records[0]["weights"] == assets.card("emotion-baseline")["weights_digest"]
+    assert records[1]["weights"] is None and "--model baseline fer" in records[1]["command"]
+    lines = measure.table(records).splitlines()
+    assert lines[1].startswith("baseline") and "1.000" in lines[1] and lines[2].startswith("fer")
+    assert "recall of fear" in measure.table(records[:1])
+
+
+@pytest.mark.parametrize("name", networks.SHIPPED)
+def test_shipped_networks_answer_with_probabilities(name):
+    if networks.SHIPPED[name] not in assets.shipped():
+        pytest.skip(f"{name} is not shipped yet")
+    answers = measure.reader(name)(np.random.default_rng(0).random((3, 48, 48, 1), np.float32))
+    assert answers.shape == (3, 7)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+
+
+def test_unknown_networks_and_empty_splits(home):
+    with pytest.raises(InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline"):
+        measure.reader("vgg")
+    data = load_toyfaces(n=1200)
+    empty = type(data.train)(data.train.images[:0], data.train.labels[:0])
+    with pytest.raises(InputError, match="no rows in Training"):
+        measure.emotion(type(data)(empty, data.public_test, data.private_test, "x", "y"), "Training")
+
+
+def test_speed_is_measured_in_turns(home, monkeypatch):
+    calls = []
+    monkeypatch.setattr(measure, "reader", lambda name: lambda faces: calls.append((name, len(faces))))
+    found = measure.speed(["tiny", "fer"], repeats=3)
+    assert calls[:4] == [("tiny", 1), ("tiny", 64), ("fer", 1), ("fer", 64)] and len(calls) == 20
+    assert [row["model"] for row in found["metrics"]["rows"]] == ["tiny", "fer"]
+    assert all(row["one_face_ms"] >= 0 for row in found["metrics"]["rows"])
