@@ -196,8 +196,11 @@ def _into_card(task: str, slug: str) -> None:
     if not paths.CHECKOUT:
         return
     record, card = evaluation.read_metrics(slug), assets.card(task)
-    kept = ("accuracy", "macro_f1", "ece", "recall")
-    accuracies = {key: value for key, value in record["metrics"].items() if key.startswith(kept)}
+    accuracies = {
+        key: value
+        for key, value in record["metrics"].items()
+        if key.startswith("accuracy") or key in ("macro_f1", "ece")
+    }
     card["metrics"][slug] = {"n": record["n"], "split": record["split"], **accuracies}
     with paths.atomic_write(assets.WEIGHTS / f"{task}.json") as path:
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ def _percent(value):
 
 
 def _quoted():
-    emotion = evaluation.read_metrics("01-emotion-fer2013-privatetest")["metrics"]
+    emotion = evaluation.read_metrics("06-emotion-fer2013-privatetest-facelib")["metrics"]
     yield _percent(emotion["accuracy"])
     yield "{:.1f}–{:.1f}".format(*(100 * v for v in emotion["accuracy_interval"]))
     yield f"{emotion['macro_f1']:.3f}"
