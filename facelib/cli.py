@@ -431,13 +431,15 @@ def _experiment_parser(commands) -> None:
         commands,
         "experiment",
         experiment,
-        "run the controlled study of cures, or of second stages; a killed study goes on where it was",
+        "run the controlled study of cures, or of second stages, or ask why fear is misread",
         "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
         "  facelib experiment imbalance --dataset fer2013 --seeds 3       (some hours on two cores)\n"
         '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
-        "  facelib experiment two-stage --dataset fer2013",
+        "  facelib experiment two-stage --dataset fer2013\n"
+        "  facelib experiment confusion --model baseline                  (five minutes)\n"
+        "A killed study goes on where it was.",
     )
-    parser.add_argument("study", choices=["imbalance", "two-stage"])
+    parser.add_argument("study", choices=["imbalance", "two-stage", "confusion"])
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs of an arm (default 3)")
@@ -445,6 +447,8 @@ def _experiment_parser(commands) -> None:
     parser.add_argument("--epochs", type=_positive, metavar="N", help="passes over Training (default 8)")
     parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
     parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
+    parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
+        help="confusion only: the network that is asked (default baseline)")  # fmt: skip
 
 
 def experiment(arguments: argparse.Namespace) -> int:
@@ -454,6 +458,15 @@ def experiment(arguments: argparse.Namespace) -> int:
     from facelib import experiments, paths
 
     data = _load_data(arguments.dataset)
+    if arguments.study == "confusion":
+        from facelib import assets, confusion, networks
+
+        task = networks.SHIPPED.get(arguments.model)
+        print(confusion.record(
+            data, networks.load_emotion_model(arguments.model), arguments.model,
+            weights=task and assets.WEIGHTS / f"{task}.weights.h5",
+        ))  # fmt: skip
+        return 0
     folder = Path(arguments.output) if arguments.output else paths.runs()
     path = experiments.record(
         arguments.study,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facelib import audit, deepface, sampling
+from facelib import audit, deepface, networks, sampling
 from facelib.augmentation import Augmentation
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.training import Recipe, fit
@@ -120,7 +120,7 @@ def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
 
 
 def predict(model, split: Split) -> np.ndarray:
-    inputs = split.images[..., None].astype(np.float32) / 255
+    inputs = networks.emotion_inputs(split.images)
     return np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)
 
 

@@ -75,7 +75,7 @@ def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = (
     rows = data.splits[split]
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
-    inputs = rows.images[..., None].astype(np.float32) / 255
+    inputs = networks.emotion_inputs(rows.images)
     name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
     marks = audit.views(data, split)
     first, records = None, []

@@ -153,6 +153,11 @@ def _architectures() -> dict[str, Callable[..., keras.Model]]:
     }
 
 
+def emotion_inputs(images: np.ndarray) -> np.ndarray:
+    """Pictures as every emotion network takes them: (n, 48, 48) uint8 -> (n, 48, 48, 1) float32 in [0, 1]."""
+    return images[..., None].astype(np.float32) / 255
+
+
 def load_emotion_model(name: str = "facelib") -> keras.Model:
     """A Keras model: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities in FER-2013's order.
 

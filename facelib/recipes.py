@@ -96,7 +96,7 @@ def train_emotion(
     """
     recipe = replace(EMOTION_RECIPES[name], **chosen)
     public = data.public_test
-    inputs = public.images[..., None].astype(np.float32) / 255
+    inputs = networks.emotion_inputs(public.images)
 
     def validate(model) -> dict[str, float]:
         answers = np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)[:, :7].argmax(1)
@@ -130,7 +130,7 @@ def _lesson(teacher: Callable, images: np.ndarray, progress: Callable[[str], Non
         batch = images[start : start + 256]
         for move in (-3, 0, 3):
             moved = np.pad(batch, ((0, 0), (3, 3), (3, 3)), "edge")[:, 3 + move :, 3 + move :][:, :48, :48]
-            answers[start : start + 256] += teacher(moved[..., None].astype(np.float32) / 255) / 3
+            answers[start : start + 256] += teacher(networks.emotion_inputs(moved)) / 3
     return answers
 
 

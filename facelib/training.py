@@ -8,6 +8,7 @@ interrupted after it, on any backend.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -210,3 +211,40 @@ def fit(
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def import_keras() -> None:
+    """Import Keras over TensorFlow with oneDNN's kernels, which train twice as fast here, and in silence.
+
+    oneDNN announces itself on the process's standard error whatever the log level, so that is closed
+    meanwhile. It must come before anything else imports TensorFlow.
+    """
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def wake(model, inputs: np.ndarray):
+    """Start a Keras stack of layers so that on ``inputs`` every unit has mean 0 and deviation 1; returns it.
+
+    Data-dependent initialisation (Krahenbuhl et al. 2016, arXiv:1511.06856): layer after layer the kernel is
+    divided and the bias shifted. The last layer gets a third of it, so that first answers are mild.
+    """
+    x = inputs
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            activation, layer.activation = layer.activation, lambda y: y
+            y = np.asarray(layer(x), np.float32)
+            layer.activation = activation
+            mean, spread = (f(y, axis=tuple(range(y.ndim - 1))) for f in (np.mean, np.std))
+            scale = (1 / 3 if layer is model.layers[-1] else 1) / (spread + 1e-6)
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel * scale, (bias - mean) * scale])
+        x = layer(x)
+    return model
