@@ -24,7 +24,9 @@ MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\
 #: Small values of parameters that notebooks share: papermill injects those that a notebook has.
 SMALL = {"dataset": "toy", "seed": 1}
 #: Parameters of single notebooks, by name, that make a run short; these go before SMALL.
-FAST: dict[str, dict[str, object]] = {}
+FAST: dict[str, dict[str, object]] = {
+    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
+}
 
 
 def tagged(notebook, tag: str) -> list:
