@@ -26,6 +26,8 @@ SMALL = {"dataset": "toy", "seed": 1}
 #: Parameters of single notebooks, by name, that make a run short; these go before SMALL.
 FAST: dict[str, dict[str, object]] = {
     "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
+    "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
+    "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
 }
 
 
