@@ -15,10 +15,10 @@ import numpy as np
 from facelib import audit, deepface, networks, sampling
 from facelib.augmentation import Augmentation
 from facelib.emotions import EMOTIONS, FerData, Split
-from facelib.training import Recipe, fit
+from facelib.training import Recipe, fit, wake
 
 #: What every run of the study shares. A budget in pictures seen makes arms comparable whose sets differ.
-EPOCHS, BATCH = 8, 128
+EPOCHS, BATCH, LEARNING_RATE = 8, 128, 2.5e-3
 AUGMENTATION = Augmentation(rotation=0, scale=1.0, shift=0.05, contrast=0, brightness=0, erase=0)
 #: The second stage sees an eighth of what the first saw (as the students' did), at a tenth of its rate.
 STAGE_TWO = 1 / 8
@@ -92,12 +92,12 @@ RARE = ("disgust", "fear")
 TWO_STAGE = (
     Stage("longer", "as many steps more, nothing changed"),
     Stage("rare", "disgust and fear only (the students')", RARE),
-    Stage("rare-slow", "the same at a tenth of the rate", RARE, rate=0.1),
-    Stage("rare-dense", "the same, convolutions frozen", RARE, frozen="convolutions"),
-    Stage("rare-last", "the same, only the last layer learns", RARE, frozen="features"),
+    Stage("rare-slow", "disgust and fear only, a tenth of the rate", RARE, rate=0.1),
+    Stage("rare-dense", "disgust and fear only, frozen convolutions", RARE, frozen="convolutions"),
+    Stage("rare-last", "disgust and fear only, last layer", RARE, frozen="features"),
     Stage("rehearsal", "half disgust and fear, half everything", RARE, rehearsal=0.5),
     Stage("balanced", "all classes, balanced", balanced="full"),
-    Stage("balanced-last", "all classes, balanced, last layer only", balanced="full", frozen="features"),
+    Stage("balanced-last", "all classes, balanced, last layer", balanced="full", frozen="features"),
     Stage("gradual", "all classes, balanced by and by", balanced="gradual"),
 )
 
@@ -111,7 +111,7 @@ def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
         epochs=epochs,
         steps_per_epoch=max(1, n // batch_size),
         batch_size=batch_size,
-        learning_rate=1e-3,
+        learning_rate=LEARNING_RATE,
         label_smoothing=0.0,
         ema=0.99,
         seed=seed,
@@ -124,12 +124,18 @@ def predict(model, split: Split) -> np.ndarray:
     return np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)
 
 
-def network(head: str = "softmax"):
-    """DeepFace's architecture; with the head "cosine" its logits are scaled cosines (arXiv:1906.07413)."""
+def network(head: str = "softmax", pictures: np.ndarray | None = None):
+    """DeepFace's architecture; with the head "cosine" its logits are scaled cosines (arXiv:1906.07413).
+
+    pictures: (n, 48, 48) uint8 that its units are woken with: eight epochs are too few for it to wake by
+    itself.
+    """
     import keras
     from keras import layers
 
     model = deepface.emotion_network()
+    if pictures is not None:
+        wake(model, networks.emotion_inputs(pictures))
     if head == "softmax":
         return model
     features = layers.UnitNormalization()(model.layers[-2].output)
@@ -149,6 +155,7 @@ def cleaned(data: FerData) -> FerData:
 
 
 def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
+    pictures = data.train.images[:256]  # the same ones for all arms, whatever they draw
     if arm.clean:
         data = cleaned(data)
     train = sampling.resample(data, arm.sampler, recipe.seed).train
@@ -160,7 +167,7 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
     if arm.deferred:
         targets = lambda share: labels * weights if share >= arm.deferred else labels
     return fit(
-        lambda: network(arm.head),
+        lambda: network(arm.head, pictures),
         train.images,
         targets,
         recipe,

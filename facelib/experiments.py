@@ -83,7 +83,7 @@ def two_stage(
             recipe = replace(
                 cures.recipe_of(len(data.train), 12, batch_size, seed),
                 steps_per_epoch=steps // 12,
-                learning_rate=1e-4 * stage.rate,
+                learning_rate=cures.LEARNING_RATE / 10 * stage.rate,
                 ema=0.9,
             )
             run = _Run(place, {"arm": asdict(stage), "recipe": asdict(recipe), "data": data.digest})
@@ -131,30 +131,39 @@ def _chosen(arms: tuple, names: Iterable[str]) -> tuple:
 # --- what came out ---------------------------------------------------------------------------------------
 
 
-def summarise(results: dict, data: FerData, titles: dict[str, str], n_bootstrap: int = 2000) -> list[dict]:
-    """A row for each arm: its metrics on each view, and its differences from "none".
+def summarise(
+    results: dict,
+    data: FerData,
+    titles: dict[str, str],
+    n_bootstrap: int = 2000,
+    controls: Iterable[str] = ("none",),
+) -> list[dict]:
+    """A row for each arm: its metrics on each view, and its differences from each control.
 
-    results: arm -> its runs' results, "none" among them. Each row has name, title, seeds, for each of
-    ``audit.views`` a ``comparison.summary``, against_none {view: ``comparison.paired_bootstrap``, each
-    of whose metrics also has ``<name>_p_holm``, corrected over the arms}, and curve (13, 7) where there is
-    one.
+    results: arm -> its runs' results, the controls among them. Each row has name, title, seeds, for each of
+    ``audit.views`` a ``comparison.summary``, for each control against_<control> {view:
+    ``comparison.paired_bootstrap``, each of whose metrics also has ``<name>_p_holm``, corrected over the
+    arms}, empty in the control's own row, and curve (13, 7) where there is one.
     """
     marks = audit.views(data)
     answers = {name: np.stack([run["private"].argmax(1) for run in runs]) for name, runs in results.items()}
     rows = []
     for name, runs in results.items():
-        row = {"name": name, "title": titles.get(name, name), "seeds": len(runs), "against_none": {}}
+        row = {"name": name, "title": titles.get(name, name), "seeds": len(runs)}
         for view, (there, labels) in marks.items():
             row[view] = comparison.summary(labels, answers[name][:, there], n_bootstrap)
-            if name != "none":
-                row["against_none"][view] = comparison.paired_bootstrap(
-                    labels, answers["none"][:, there], answers[name][:, there], n_bootstrap
-                )
+            for control in controls:
+                against = row.setdefault(f"against_{control}", {})
+                if name != control:
+                    against[view] = comparison.paired_bootstrap(
+                        labels, answers[control][:, there], answers[name][:, there], n_bootstrap
+                    )
         if "curve" in runs[0]:
             row["curve"] = np.mean([run["curve"] for run in runs], axis=0)
         rows.append(row)
-    for view in marks:
-        _correct([row["against_none"][view] for row in rows if row["against_none"]])
+    for key in (f"against_{control}" for control in controls):
+        for view in marks:
+            _correct([row[key][view] for row in rows if row[key]])
     return rows
 
 
@@ -198,6 +207,8 @@ def record(
     else:
         number, known = "05", cures.TWO_STAGE
         results = two_stage(data, folder / f"two-stage-{name}", first, arms, **options)
+    # A second stage that gains must gain more than the same time without it.
+    controls = ("none", "longer") if "longer" in results else ("none",)
     titles = {"none": cures.IMBALANCE[0].title} | {arm.name: arm.title for arm in known}
     command = f"facelib experiment {study} --dataset {name.split('-')[0]} --seeds {seeds}"
     command += f" --epochs {epochs}" * (epochs != cures.EPOCHS) + f" --arms {' '.join(arms)}" * bool(arms)
@@ -209,7 +220,7 @@ def record(
             "seed": list(range(seeds)),
             "epochs": epochs,
             "pictures_seen": epochs * max(1, len(data.train) // batch_size) * batch_size,
-            "rows": summarise(results, data, titles, 200 if fast else 2000),
+            "rows": summarise(results, data, titles, 200 if fast else 2000, controls),
         },
         command=command + " --fast" * fast,
         data=data,

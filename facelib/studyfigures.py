@@ -46,14 +46,16 @@ def find(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarra
     return np.array(value, float).item(), np.array(ends, float), np.array(runs, float)
 
 
-def change(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarray, bool]:
-    """An arm's difference from "nothing", its 95 % interval (2,), and whether it holds after Holm.
+def change(
+    row: Mapping, metric: str, view: str = "all", control: str = "none"
+) -> tuple[float, np.ndarray, bool]:
+    """An arm's difference from a control, its 95 % interval (2,), and whether it holds after Holm.
 
-    For "none" itself: 0, (0, 0), False.
+    For the control itself: 0, (0, 0), False.
     """
-    if not row["against_none"]:
+    if not row[f"against_{control}"]:
         return 0.0, np.zeros(2), False
-    against, key = row["against_none"][view], "recall" if metric in EMOTIONS else metric
+    against, key = row[f"against_{control}"][view], "recall" if metric in EMOTIONS else metric
     found = [against[k] for k in (key, f"{key}_interval", f"{key}_p_holm")]
     value, ends, p = (each[metric] for each in found) if metric in EMOTIONS else found
     return np.array(value, float).item(), np.array(ends, float), p is not None and p < 0.05
