@@ -26,10 +26,12 @@ _EXPORTS = {
     "FaceEncoder": "encoder",
     "load_emotion_model": "networks",
     "load_gender_model": "networks",
+    "load_generator": "generation",
     "load_fer2013": "fer2013",
     "load_toyfaces": "toyfaces",
     "EMOTIONS": "emotions",
     "InputError": "paths",
+    "record": "execution",
 }
 __all__ = list(_EXPORTS)
 

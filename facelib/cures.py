@@ -161,7 +161,7 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
     train = sampling.resample(data, arm.sampler, recipe.seed).train
     labels = np.eye(len(EMOTIONS), dtype=np.float32)[train.labels]
     if arm.targets == "votes":
-        labels = (labels + _opinion(train, labels)) / 2
+        labels = soft_labels(train)
     weights = sampling.class_weights(train.labels, arm.weights)[train.labels].astype(np.float32)[:, None]
     targets = labels * weights
     if arm.deferred:
@@ -179,11 +179,15 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
     )
 
 
-def _opinion(split: Split, labels: np.ndarray) -> np.ndarray:
-    """The FER+ annotators' shares of the seven emotions, (n, 7); the label where none was named."""
+def soft_labels(split: Split) -> np.ndarray:
+    """Half the label, half the FER+ annotators' shares of the seven emotions, (n, 7) float32; the label alone
+    where none of the seven was named, or nobody asked."""
+    labels = np.eye(len(EMOTIONS), dtype=np.float32)[split.labels]
+    if split.votes is None:
+        return labels
     seven = audit.emotion_votes(split.votes).astype(np.float32)
     named = seven.sum(1, keepdims=True)
-    return np.where(named > 0, seven / np.maximum(named, 1), labels)
+    return (labels + np.where(named > 0, seven / np.maximum(named, 1), labels)) / 2
 
 
 def afterwards(arm: Arm, data: FerData, first: Path, seed: int) -> dict[str, np.ndarray]:

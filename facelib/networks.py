@@ -144,9 +144,11 @@ def finish(model: keras.Model, name: str, temperature: float = 1.0, bias=0.0) ->
 
 
 def _architectures() -> dict[str, Callable[..., keras.Model]]:
-    from facelib import deepface
+    from facelib import deepface, prior, vqvae
 
     return {
+        "vqvae": vqvae.autoencoder,
+        "prior": prior.prior,
         "deepface": deepface.emotion_network,
         "gender": gender_network,
         **{name: functools.partial(emotion_network, name, shipped=True) for name in _EMOTION},
@@ -167,7 +169,7 @@ def load_emotion_model(name: str = "facelib") -> keras.Model:
     """
     from facelib import deepface
 
-    return deepface.load_emotion() if name == "deepface" else _load(emotion_task(name))
+    return deepface.load_emotion() if name == "deepface" else load_shipped(emotion_task(name))
 
 
 def load_gender_model(name: str = "facelib") -> keras.Model:
@@ -179,7 +181,7 @@ def load_gender_model(name: str = "facelib") -> keras.Model:
 
     if name not in ("facelib", "deepface"):
         raise InputError(f"unknown gender model {name!r}; choose facelib or deepface")
-    return deepface.load_gender() if name == "deepface" else _load("gender")
+    return deepface.load_gender() if name == "deepface" else load_shipped("gender")
 
 
 def emotion_task(name: str) -> str:
@@ -189,7 +191,8 @@ def emotion_task(name: str) -> str:
     return SHIPPED[name]
 
 
-def _load(task: str) -> keras.Model:
+def load_shipped(task: str) -> keras.Model:
+    """The Keras model of a file in ``weights``. Raises InputError where it is missing."""
     model = _architectures()[assets.card(task)["architecture"]]()
     model.load_weights(assets.WEIGHTS / f"{task}.weights.h5")
     return model
@@ -233,29 +236,43 @@ _ABOUT = {
         "not who a person is. About 3 % of those labels are wrong. Unreliable on children. "
         "Do not use it to decide anything about a person.",
     },
+    "vqvae": {
+        "input": "(n, 48, 48, 1) float32 gray in [0, 1]; a face framed as FER-2013 frames it",
+        "output": "(n, 48, 48, 1) its reconstruction from 6x6 stacks of codes",
+        "intended_use": "teaching and research; coding and decoding faces, ours or with consent",
+        "limits": "48 pixels of a gray face and nothing else. Fine texture is lost.",
+    },
+    "prior": {
+        "input": "what is known of a face's codes, and shares of the emotions " + ", ".join(EMOTIONS),
+        "output": "probabilities of the codes that are not known",
+        "intended_use": "teaching and research; faces of people who do not exist",
+        "limits": "Learnt from FER-2013's faces and labels, and shares their bias. Rare emotions are drawn "
+        "less variously. Do not use it to alter a person's face without consent, or to deceive.",
+    },
 }
 
 
-def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe) -> None:
+def export(
+    model: keras.Model, task: str, architecture: str, facts: dict, recipe, as_graph: bool = True
+) -> None:
     """Ship a trained network: weights in half precision, the same numbers as a graph, the card.
 
     model: a keras.Model of ``architecture`` (see ``_architectures``); it is rounded to half precision in
-    place. task: the name of its files, as in ``SHIPPED``, or "gender". facts: what the run knows (data,
-    digest, command). recipe: the run's dataclass. Raises InputError where tf2onnx (extra ``export``) is
-    missing.
+    place. task: the name of its files, as in ``SHIPPED``, or a key of ``_ABOUT``. facts: what the run knows
+    (data, digest, command). recipe: the run's dataclass. as_graph: False for weights alone. Raises InputError
+    where tf2onnx (extra ``export``) is missing.
     """
     import datetime
     from dataclasses import asdict
 
     import h5py
-    import keras
 
     from facelib.paths import atomic_write, digest
 
     model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
     weights, graph = assets.WEIGHTS / f"{task}.weights.h5", assets.WEIGHTS / f"{task}.onnx"
     with atomic_write(weights) as path:
-        plain = keras.models.clone_model(model)  # without an optimizer, which would be saved as well
+        plain = _architectures()[architecture]()  # without an optimizer, which would be saved as well
         plain.set_weights(model.get_weights())
         plain.save_weights(path)
         with h5py.File(path, "r+") as file:
@@ -267,14 +284,8 @@ def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe
                     del file[name]
                     file.create_dataset(name, data=values.astype(np.float16))
         _repack(path)
-    try:
-        # tf2onnx wants a network that has been called once.
-        model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
-        with atomic_write(graph) as path:
-            model.export(str(path), format="onnx", verbose=False)
-            _halve(path)
-    except ImportError as error:
-        raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[export]'") from None
+    if as_graph:
+        _export_graph(model, graph)
     card = {
         "name": f"facelib-{task}",
         **_ABOUT[task.partition("-")[0]],
@@ -284,11 +295,24 @@ def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe
         "recipe": asdict(recipe),
         "date": datetime.date.today().isoformat(),
         "weights_digest": digest(weights)[:16],
-        "graph_digest": digest(graph)[:16],
+        "graph_digest": digest(graph)[:16] if as_graph else None,
         "metrics": {},
     }
     with atomic_write(assets.WEIGHTS / f"{task}.json") as path:
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _export_graph(model: keras.Model, graph) -> None:
+    from facelib.paths import atomic_write
+
+    try:
+        # tf2onnx wants a network that has been called once.
+        model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), np.float32))
+        with atomic_write(graph) as path:
+            model.export(str(path), format="onnx", verbose=False)
+            _halve(path)
+    except ImportError as error:
+        raise InputError(f"shipping a network needs {error.name}: pip install 'facelib[export]'") from None
 
 
 def _halve(path) -> None:

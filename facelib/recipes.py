@@ -12,7 +12,7 @@ import numpy as np
 
 from facelib import comparison, deepface, networks
 from facelib.augmentation import LUMA, Augmentation
-from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
 from facelib.training import Recipe, fit
 
 if TYPE_CHECKING:
@@ -188,3 +188,158 @@ def train_gender(
         progress=progress,
     )
     return network, recipe
+
+
+#: The codec: 40 % of the run without codes, then k-means, then with codes.
+VQVAE_RECIPE = Recipe(
+    epochs=12,
+    batch_size=64,
+    learning_rate=2e-3,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    ema=0.998,
+    augmentation=Augmentation(rotation=0, scale=1.05, shift=0.03, contrast=0.1, brightness=0.05, erase=0),
+)
+CODES_FROM = 0.4
+
+
+def train_vqvae(
+    data: FerData,
+    output: Path,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    **chosen,
+):
+    """The codec, from the training split's pictures; PublicTest is watched.
+
+    Returns (network, recipe): a keras.Model as ``vqvae.autoencoder`` describes.
+    """
+    from facelib import vqvae
+
+    recipe = replace(VQVAE_RECIPE, **chosen)
+    images = data.train.images
+    watched = networks.emotion_inputs(data.public_test.images)
+    rng = np.random.default_rng(recipe.seed)
+    sample = networks.emotion_inputs(images[rng.permutation(len(images))[:2000]])
+
+    def before(model, share: float) -> None:
+        quantizer = model.get_layer("quantizer")
+        if share >= CODES_FROM and not quantizer.is_started:
+            progress("k-means finds the codes in 2,000 pictures' latents")
+            latents = model.get_layer("encoder").predict(sample, batch_size=500, verbose=0)
+            quantizer.start(
+                latents.reshape(-1, quantizer.width).astype(np.float32),
+                recipe.batch_size * vqvae.GRID**2,
+            )
+
+    def validate(model) -> dict[str, float]:
+        found = np.asarray(model.predict(watched, batch_size=500, verbose=0), np.float32)
+        codes = vqvae.codes_of(model, watched)
+        return vqvae.quality(watched, found) | vqvae.use(codes, model.get_layer("quantizer").codes)
+
+    model = fit(
+        vqvae.autoencoder,
+        images,
+        None,
+        recipe,
+        output,
+        networks.EMOTION_SIDE,
+        vqvae.reconstruction_loss,
+        validate=validate,
+        validate_every=1,
+        resume=resume,
+        progress=progress,
+        before=before,
+    )
+    return model, recipe
+
+
+#: The prior. One pass is as many faces as the training split has, drawn with chances of 1/√n of their class.
+PRIOR_RECIPE = Recipe(
+    epochs=40, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
+)
+#: Each face is coded in so many versions: mirrored or not, and moved a little.
+VERSIONS = 6
+
+
+def train_prior(
+    data: FerData,
+    output: Path,
+    codec=None,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    **chosen,
+):
+    """The prior over a codec's codes of the training split's faces; PublicTest is watched.
+
+    codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. Returns (network, recipe): a
+    keras.Model as ``prior.prior`` describes.
+    """
+    from facelib import cures, prior, vqvae
+
+    codec = codec or networks.load_shipped("vqvae")
+    recipe = replace(PRIOR_RECIPE, **chosen)
+    codebooks = vqvae.codebooks(codec)
+    depth, size, latent = codebooks.shape
+    train, public = faces_worth_drawing(data), data.public_test
+    progress(f"{len(train):,} faces of {len(data.train):,} are coded in {VERSIONS} versions")
+    stacks = np.stack([_coded(codec, train.images, version) for version in range(VERSIONS)], axis=1)
+    counts = np.bincount(train.labels, minlength=len(EMOTIONS))
+    chances = 1 / np.sqrt(counts[train.labels])
+    draw = prior.lessons(stacks, cures.soft_labels(train), chances / chances.sum(), codebooks)
+    held = prior.lessons(
+        _coded(codec, public.images, 0)[:, None],
+        cures.soft_labels(public),
+        np.full(len(public), 1 / len(public)),
+        codebooks,
+        without=0.0,
+    )
+    exam = [held(np.arange(500), np.random.default_rng(i)) for i in range(4)]
+
+    def validate(model) -> dict[str, float]:
+        losses = [prior.loss(y, model.predict(x, batch_size=250, verbose=0)) for x, y in exam]
+        return {"public_loss": float(np.mean([float(each) for each in losses]))}
+
+    model = fit(
+        partial(prior.prior, latent=latent, depth=depth, codes=size),
+        train.images,
+        None,
+        recipe,
+        output,
+        networks.EMOTION_SIDE,
+        prior.loss,
+        validate=validate,
+        validate_every=2,
+        resume=resume,
+        progress=progress,
+        draw=draw,
+    )
+    return model, recipe
+
+
+def faces_worth_drawing(data: FerData) -> Split:
+    """The training split without copies, pictures of other splits, constant ones and such as most FER+
+    voters saw no face in; too dark, bright, flat or harsh ones are brought to a moderate light."""
+    from facelib import cures, fidelity
+
+    train = cures.cleaned(data).train
+    good = train.images.std((1, 2)) > 12
+    if train.votes is not None:
+        good &= 2 * train.votes[:, FERPLUS.index("NF")] < train.votes.sum(1)
+    images = fidelity.even_light(train.images[good], (85, 170), (38, 75))
+    return Split(images, train.labels[good], None if train.votes is None else train.votes[good])
+
+
+def _coded(codec, images: np.ndarray, version: int) -> np.ndarray:
+    """Codes (n, 36, depth) uint16 of pictures: as they are, mirrored, and, from 2 on, moved a little."""
+    from facelib import vqvae
+    from facelib.augmentation import augment
+
+    inputs = networks.emotion_inputs(images)
+    if version > 1:
+        little = Augmentation(
+            rotation=4, scale=1.06, shift=0.03, flip=False, contrast=0, brightness=0, erase=0
+        )
+        inputs = augment(images, np.random.default_rng(version), little, networks.EMOTION_SIDE)
+    codes = vqvae.codes_of(codec, inputs[:, :, ::-1] if version % 2 else inputs)
+    return codes.reshape(len(images), -1, codes.shape[-1]).astype(np.uint16)

@@ -45,12 +45,17 @@ class Recipe:
 
 
 def batches(
-    images: np.ndarray, targets: np.ndarray | Callable, recipe: Recipe, size: int, start: int = 0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    images: np.ndarray,
+    targets: np.ndarray | Callable | None,
+    recipe: Recipe,
+    size: int,
+    start: int = 0,
+    draw: Callable | None = None,
+) -> Iterator[tuple]:
     """Endless augmented, shuffled batches from step ``start`` on, each made while the one before is used.
 
-    Yields float32 (b, size, size, 1 or 3) in [0, 1] and (b, classes). The last, incomplete batch of a pass
-    over the rows is dropped.
+    Yields float32 (b, size, size, 1 or 3) in [0, 1] and (b, classes), or the pictures again where targets is
+    None. The last, incomplete batch of a pass over the rows is dropped. draw: as in ``fit``.
     """
     steps = len(images) // recipe.batch_size
     planned = recipe.epochs * (recipe.steps_per_epoch or steps)
@@ -60,7 +65,11 @@ def batches(
         order = np.random.default_rng((recipe.seed, one_pass)).permutation(len(images))
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         rng = np.random.default_rng((recipe.seed, one_pass, step))
+        if draw:
+            return draw(rows, rng)
         x = augment(images[rows], rng, recipe.augmentation, size)
+        if targets is None:
+            return x, x
         y = targets(number / planned)[rows] if callable(targets) else targets[rows]
         if recipe.mixup and rng.random() < recipe.mixup:
             partner = rng.permutation(len(rows))
@@ -81,7 +90,7 @@ def batches(
 def fit(
     build: Callable,
     images: np.ndarray,
-    targets: np.ndarray | Callable[[float], np.ndarray],
+    targets: np.ndarray | Callable[[float], np.ndarray] | None,
     recipe: Recipe,
     folder: str | Path,
     size: int,
@@ -91,18 +100,23 @@ def fit(
     resume: bool = False,
     progress: Callable[[str], None] = print,
     save_every: float = 120.0,
+    before: Callable | None = None,
+    draw: Callable | None = None,
 ):
     """Train ``build()`` with AdamW, a cosine schedule and averaged weights, and return it with them.
 
     build: makes the network; outputs probabilities. images: (n, s, s[, 3]) uint8. targets: (n, classes)
         float32, one row a picture: probabilities, times the picture's weight. Or a function that gives them
-        when a share of the run, from 0 to 1, is done.
+        when a share of the run, from 0 to 1, is done. None: the pictures themselves.
     folder: gets ``recipe.json``; after each epoch a row of ``log.jsonl``; and, after each epoch and whenever
         ``save_every`` seconds have passed, ``checkpoint.npz`` (network, optimizer, random state, step),
         replaced at once: a killed run goes on at the step that was saved last, with equal results.
     loss: as Keras takes it; compares targets with outputs.
     validate: network -> dict of numbers, called with the averaged weights after each ``validate_every``-th
         epoch.
+    before: (network, share of the run that is done), called before each step.
+    draw: (row numbers (b,), generator) -> what the network takes and what it is to give, in place of
+        augmented pictures and their targets.
     Returns the keras.Model in float32. Sources: Loshchilov & Hutter 2019 (arXiv:1711.05101), cosine decay
     arXiv:1608.03983, weight averaging Polyak & Juditsky 1992. Raises InputError where ``folder`` holds a run
     of another recipe, or there are fewer pictures than in one batch.
@@ -176,10 +190,12 @@ def fit(
             path.write_text(json.dumps(asdict(recipe)))
 
     last = recipe.epochs * steps
-    stream = batches(images, targets, recipe, size, step)
+    stream = batches(images, targets, recipe, size, step, draw)
     began = saved = time.perf_counter()
     first = step  # of those since ``began``
     while step < last:
+        if before:
+            before(model, step / last)
         total += float(model.train_on_batch(*next(stream)))
         step += 1
         now = time.perf_counter()

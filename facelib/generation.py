@@ -1,0 +1,159 @@
+"""Faces with a chosen emotion: sample, reconstruct, edit.
+
+``load_generator()`` puts the shipped codec (``facelib.vqvae``) and prior (``facelib.prior``) together. All
+pictures are gray, 48x48, uint8, framed as FER-2013 frames a face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from facelib import networks, prior, vqvae
+from facelib.emotions import EMOTIONS
+from facelib.paths import InputError
+
+#: Rows of the 6x6 grid, top to bottom, in the order in which an edit uncovers them: a position is edited if
+#: its number here is at most the strength. Mouth, brows and eyes come first, the frame last.
+_REGION = np.array(
+    [
+        [1.0, 1.0, 0.9, 0.9, 1.0, 1.0],
+        [0.9, 0.5, 0.5, 0.5, 0.5, 0.9],
+        [0.8, 0.4, 0.4, 0.4, 0.4, 0.8],
+        [0.9, 0.6, 0.5, 0.5, 0.6, 0.9],
+        [0.9, 0.4, 0.3, 0.3, 0.4, 0.9],
+        [1.0, 0.6, 0.4, 0.4, 0.6, 1.0],
+    ]
+)
+
+
+class Generator:
+    """A codec and a prior. codec: a ``vqvae.autoencoder``; model: a ``prior.prior`` for its codes."""
+
+    def __init__(self, codec, model):
+        self.codec, self.model = codec, model
+        self.codebooks = vqvae.codebooks(codec)
+
+    def sample(
+        self,
+        emotion: str | Mapping[str, float],
+        n: int = 16,
+        seed: int = 0,
+        temperature: float = 1.0,
+        guidance: float = 2.0,
+        top_p: float = 1.0,
+        best_of: int = 1,
+    ) -> np.ndarray:
+        """Draw n faces, (n, 48, 48) uint8: the same ones for the same arguments on the same machine.
+
+        emotion: one of ``EMOTIONS``, or shares of several, which are scaled to sum to 1.
+        temperature, guidance, top_p: as in ``prior.sample``; more guidance is clearer and less various.
+        best_of: draw so many for each that is returned, and keep the one in which facelib's own emotion
+            network reads most of what was asked.
+        Raises InputError for unknown emotions or numbers that make no sense.
+        """
+        asked = shares(emotion)
+        if n < 1 or best_of < 1 or temperature <= 0 or not 0 < top_p <= 1:
+            raise InputError("n and best_of are at least 1, temperature is positive, top_p in (0, 1]")
+        rng, faces = np.random.default_rng(seed), []
+        wanted = np.tile(asked, (n * best_of, 1))
+        for start in range(0, len(wanted), 256):
+            part = wanted[start : start + 256]
+            codes = prior.sample(self.model, self.codebooks, part, rng, guidance, temperature, top_p)
+            faces.append(self.decode(codes.reshape(len(part), vqvae.GRID, vqvae.GRID, -1)))
+        faces = np.concatenate(faces)
+        if best_of == 1:
+            return faces
+        read = networks.GraphNetwork("emotion")(networks.emotion_inputs(faces)) @ asked
+        best = read.reshape(n, best_of).argmax(1)
+        return faces.reshape(n, best_of, *faces.shape[1:])[np.arange(n), best]
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Pictures (n, 48, 48) uint8 -> codes (n, 6, 6, depth) int32, coarse to fine."""
+        return vqvae.codes_of(self.codec, networks.emotion_inputs(_checked(images)))
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Codes (n, 6, 6, k), the first k <= depth of each position, -> pictures (n, 48, 48) uint8."""
+        vectors = prior.sums_of(np.asarray(codes), self.codebooks[: codes.shape[-1]])[..., -1, :]
+        pictures = self.codec.get_layer("decoder").predict(vectors, batch_size=256, verbose=0)
+        return np.round(255 * np.clip(pictures[..., 0], 0, 1)).astype(np.uint8)
+
+    def reconstruct(self, images: np.ndarray) -> np.ndarray:
+        """What is left of pictures (n, 48, 48) uint8 after coding them, of the same shape."""
+        return self.decode(self.encode(images))
+
+    def edit(
+        self,
+        images: np.ndarray,
+        emotion: str | Mapping[str, float],
+        strength: float = 0.5,
+        seed: int = 0,
+        temperature: float = 0.8,
+        guidance: float = 4.0,
+        best_of: int = 4,
+    ) -> np.ndarray:
+        """The same people with another expression: (n, 48, 48) uint8 -> the same.
+
+        The codes where expressions are (mouth, brows, eyes) are hidden and drawn anew under the emotion that
+        is asked for; the others stay. strength: 0 draws nothing anew, 0.5 the inner face, 1 everything.
+        Others as in ``sample``.
+        """
+        asked, images = shares(emotion), _checked(images)
+        if not 0 <= strength <= 1:
+            raise InputError(f"strength is {strength}, not between 0 and 1")
+        codes = np.repeat(self.encode(images).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
+        keep = np.tile((_REGION > strength).ravel(), (len(codes), 1))
+        rng, wanted = np.random.default_rng(seed), np.tile(asked, (len(codes), 1))
+        drawn = [
+            prior.sample(
+                self.model,
+                self.codebooks,
+                wanted[start : start + 256],
+                rng,
+                guidance,
+                temperature,
+                codes=codes[start : start + 256],
+                keep=keep[start : start + 256],
+            )
+            for start in range(0, len(codes), 256)
+        ]
+        faces = self.decode(np.concatenate(drawn).reshape(len(codes), vqvae.GRID, vqvae.GRID, -1))
+        if best_of > 1:
+            read = networks.GraphNetwork("emotion")(networks.emotion_inputs(faces)) @ asked
+            best = read.reshape(-1, best_of).argmax(1) + best_of * np.arange(len(images))
+            faces = faces[best]
+        return faces
+
+    def between(
+        self, first: str, second: str, n: int = 7, seed: int = 0, guidance: float = 3.0
+    ) -> np.ndarray:
+        """A strip from one emotion to another, (n, 48, 48) uint8: the same chances, other shares."""
+        steps = np.linspace(0, 1, n)
+        return np.concatenate(
+            [self.sample({first: 1 - t, second: t}, 1, seed, 0.7, guidance) for t in steps.tolist()]
+        )
+
+
+def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
+    """An emotion, or shares of several, as (7,) float32 that sums to 1. Raises InputError."""
+    asked = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
+    unknown = [name for name in asked if name not in EMOTIONS]
+    if unknown:
+        raise InputError(f"unknown emotion {', '.join(map(repr, unknown))}; choose {', '.join(EMOTIONS)}")
+    found = np.array([asked.get(name, 0.0) for name in EMOTIONS], np.float32)
+    if (found < 0).any() or not found.any():
+        raise InputError("shares of emotions are not negative, and one at least is positive")
+    return found / found.sum()
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim != 3 or images.shape[1:] != (vqvae.SIDE, vqvae.SIDE) or images.dtype != np.uint8:
+        raise InputError(f"expected pictures (n, 48, 48) uint8, got {images.shape} {images.dtype}")
+    return images
+
+
+def load_generator() -> Generator:
+    """The shipped codec and prior. Raises InputError where they are missing."""
+    return Generator(networks.load_shipped("vqvae"), networks.load_shipped("prior"))

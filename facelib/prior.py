@@ -1,0 +1,238 @@
+"""Which codes make a face with a given emotion: a masked prior over the VQ-VAE's 6x6 stacks of codes.
+
+Trained to fill in hidden positions from those that are left, it draws a face by uncovering random positions
+a few at a time (MaskGIT, arXiv:2202.04200; in random order as in MAR, arXiv:2406.11838), and edits one by
+hiding some of its positions and uncovering them under another emotion. The codes of one position are drawn
+one after another, coarse to fine, by a small head (RQ-Transformer, arXiv:2203.01941). The emotion comes in
+through adaptive layer norms (DiT, arXiv:2212.09748), and one lesson in ten goes without, for guidance
+(Ho & Salimans 2022, arXiv:2207.12598).
+
+What is known of a face travels as vectors: ``codebooks`` (depth, codes, width) turn codes into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from facelib.emotions import EMOTIONS
+from facelib.vqvae import CODES, DEPTH, GRID, WIDTH
+
+POSITIONS = GRID * GRID
+
+
+class Modulate(layers.Layer):
+    """Layer norm whose scale and shift depend on the condition: adaLN-Zero (arXiv:2212.09748)."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = layers.LayerNormalization(center=False, scale=False, epsilon=1e-6)
+
+    def build(self, shapes):
+        self.both = layers.Dense(2 * shapes[0][-1], kernel_initializer="zeros")
+        self.both.build(shapes[1])
+        self.norm.build(shapes[0])
+        self.built = True
+
+    def call(self, inputs):
+        """x (n, t, w) and condition (n, c) -> (n, t, w)."""
+        x, condition = inputs
+        scale, shift = ops.split(self.both(condition)[:, None], 2, axis=-1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class Place(layers.Layer):
+    """Vectors of known positions, one learnt vector for the hidden ones, and where each is."""
+
+    def build(self, shapes):
+        positions, width = shapes[0][1:]
+        self.hidden = self.add_weight((width,), keras.initializers.RandomNormal(stddev=0.02), name="hidden")
+        self.where = self.add_weight(
+            (positions, width), keras.initializers.RandomNormal(stddev=0.02), name="where"
+        )
+
+    def call(self, inputs):
+        """x (n, t, w), known (n, t) of 0 and 1 -> (n, t, w)."""
+        x, known = inputs
+        known = ops.cast(known, x.dtype)[..., None]
+        return known * x + (1 - known) * ops.cast(self.hidden, x.dtype) + ops.cast(self.where, x.dtype)
+
+
+def trunk(width: int = 192, blocks: int = 8, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
+    """What is known and what is wanted -> what each position should be.
+
+    Takes vectors (n, 36, latent) float32, known (n, 36) of 0 and 1, wanted (n, 7): shares of emotions, all 0
+    where none is asked for. Gives (n, 36, width) float32.
+    """
+    vectors = keras.Input((POSITIONS, latent))
+    known, wanted = keras.Input((POSITIONS,)), keras.Input((len(EMOTIONS),))
+    condition = layers.Dense(64)(wanted)  # the bias alone: none asked for
+    condition = layers.Dense(64, activation="silu")(layers.Activation("silu")(condition))
+    x = Place()([layers.LayerNormalization()(layers.Dense(width)(vectors)), known])
+    for _ in range(blocks):
+        y = Modulate()([x, condition])
+        y = layers.MultiHeadAttention(heads, width // heads)(y, y)
+        x = layers.Add()([x, layers.Dropout(dropout)(y)])
+        y = Modulate()([x, condition])
+        y = layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(y))
+        x = layers.Add()([x, layers.Dropout(dropout)(y)])
+    x = layers.Activation("linear", dtype="float32")(Modulate()([x, condition]))
+    return keras.Model([vectors, known, wanted], x, name="trunk")
+
+
+def head(width: int = 192, latent: int = WIDTH, depth: int = DEPTH, codes: int = CODES, dropout: float = 0.1):
+    """What a position should be and which codes it has already -> the next code.
+
+    Takes (n, t, width) and sums (n, t, depth, latent), at each depth those of the codes before it. Gives
+    logits (n, t, depth, codes) float32.
+    """
+    place, sums = keras.Input((None, width)), keras.Input((None, depth, latent))
+    x = layers.LayerNormalization()(layers.Dense(width)(sums))
+    x = x + ops.expand_dims(layers.Dense(width)(place), 2)
+    x = layers.EinsumDense("ntdw,dwv->ntdv", (None, depth, width), bias_axes="dv")(x)  # each depth its own
+    for _ in range(2):
+        y = layers.Dense(2 * width, activation="gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dropout(dropout)(layers.Dense(width)(y))
+    x = layers.LayerNormalization()(x)
+    x = layers.EinsumDense("ntdw,dwc->ntdc", (None, depth, codes), bias_axes="dc")(x)
+    return keras.Model([place, sums], layers.Activation("linear", dtype="float32")(x), name="head")
+
+
+def prior(
+    width: int = 192,
+    blocks: int = 8,
+    heads: int = 6,
+    latent: int = WIDTH,
+    depth: int = DEPTH,
+    codes: int = CODES,
+    dropout: float = 0.1,
+) -> keras.Model:
+    """``trunk`` and ``head`` in one, for training; takes [vectors, known, wanted, sums], gives logits
+    (n, 36, depth, codes).
+
+    The two are its layers "trunk" and "head".
+    """
+    inputs = [
+        keras.Input((POSITIONS, latent)),
+        keras.Input((POSITIONS,)),
+        keras.Input((len(EMOTIONS),)),
+        keras.Input((POSITIONS, depth, latent)),
+    ]
+    places = trunk(width, blocks, heads, latent, dropout)(inputs[:3])
+    logits = head(width, latent, depth, codes, dropout)([places, inputs[3]])
+    return keras.Model(inputs, logits, name="prior")
+
+
+def loss(codes, logits):
+    """Cross-entropy of the codes (n, 36, depth) that are not -1, their mean in nats (one number)."""
+    codes = ops.cast(codes, "int32")
+    there = ops.cast(codes >= 0, "float32")
+    log = ops.log_softmax(logits, axis=-1)
+    found = ops.take_along_axis(log, ops.maximum(codes, 0)[..., None], axis=-1)[..., 0]
+    return -ops.sum(there * found) / ops.maximum(ops.sum(there), 1.0)
+
+
+def sums_of(codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, … depth codes' vectors: codes (…, depth) -> (…, depth + 1, width) float32."""
+    vectors = codebooks[np.arange(codes.shape[-1]), codes]  # (…, depth, width)
+    return np.concatenate([np.zeros_like(vectors[..., :1, :]), np.cumsum(vectors, axis=-2)], axis=-2)
+
+
+def lessons(
+    codes: np.ndarray,
+    wanted: np.ndarray,
+    chances: np.ndarray,
+    codebooks: np.ndarray,
+    without: float = 0.1,
+) -> Callable:
+    """What ``training.fit`` draws for the prior: faces by chance, some of their positions hidden.
+
+    codes: (n, versions, 36, depth), each face in several versions (mirrored, moved). wanted: (n, 7).
+    chances: (n,), how often each is drawn. without: share of lessons without an emotion.
+    """
+
+    def draw(rows: np.ndarray, rng: np.random.Generator) -> tuple[list, np.ndarray]:
+        n = len(rows)
+        faces = rng.choice(len(codes), n, p=chances)
+        stacks = codes[faces, rng.integers(codes.shape[1], size=n)].astype(np.int64)  # (n, 36, depth)
+        # Seldom few, often nearly all hidden: the cosine of MaskGIT.
+        hidden = np.ceil(POSITIONS * np.cos(np.pi / 2 * rng.random(n)))
+        known = rng.random((n, POSITIONS)).argsort(1).argsort(1) >= hidden[:, None]
+        sums = sums_of(stacks, codebooks)
+        asked = wanted[faces] * (rng.random((n, 1)) >= without)
+        inputs = [sums[..., -1, :], known.astype(np.float32), asked.astype(np.float32), sums[..., :-1, :]]
+        return inputs, np.where(known[..., None], -1, stacks).astype(np.float32)
+
+    return draw
+
+
+def sample(
+    model: keras.Model,
+    codebooks: np.ndarray,
+    wanted: np.ndarray,
+    rng: np.random.Generator,
+    guidance: float = 2.0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    steps: int = 12,
+    codes: np.ndarray | None = None,
+    keep: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw codes (n, 36, depth) int for emotions wanted (n, 7).
+
+    guidance: 1 draws from the conditional prior; more of it moves away from the unconditional one.
+    temperature: of each code's distribution. top_p: only the likeliest codes that together have this
+    probability (nucleus sampling, arXiv:1904.09751). steps: in so many turns the hidden positions are
+    uncovered, few at first. codes, keep: (n, 36, depth) and (n, 36) bool: positions that are known already.
+    """
+    see, name = model.get_layer("trunk"), model.get_layer("head")
+    n, (depth, _, width) = len(wanted), codebooks.shape
+    wanted = wanted.astype(np.float32)
+    codes = np.zeros((n, POSITIONS, depth), np.int64) if codes is None else codes.astype(np.int64)
+    known = np.zeros((n, POSITIONS), bool) if keep is None else keep.copy()
+    order = np.where(known, -1.0, rng.random((n, POSITIONS))).argsort(1)  # the known ones first
+    first = known.sum(1)
+    share = 1 - np.cos(np.pi / 2 * np.arange(1, steps + 1) / steps)
+    for done in share:
+        until = np.round(first + done * (POSITIONS - first)).astype(int)  # (n,), known after this turn
+        turn = order.argsort(1) < until[:, None]
+        new = turn & ~known
+        if not new.any():
+            continue
+        most = new.sum(1).max()
+        places = np.argsort(~new, axis=1, kind="stable")[:, :most]  # (n, most), the new ones first
+        vectors = sums_of(codes, codebooks)[..., -1, :]
+        seen = [np.asarray(see([vectors, known.astype(np.float32), w])) for w in _asked(wanted, guidance)]
+        seen = [np.take_along_axis(each, places[..., None], 1) for each in seen]
+        stack, sums = np.zeros((n, most, depth), np.int64), np.zeros((n, most, depth, width), np.float32)
+        for d in range(depth):
+            logits = [ops.convert_to_numpy(name([each, sums]))[:, :, d] for each in seen]
+            logits = logits[0] if len(logits) == 1 else logits[1] + guidance * (logits[0] - logits[1])
+            stack[..., d] = _choose(logits / temperature, top_p, rng)
+            if d + 1 < depth:
+                sums[..., d + 1, :] = sums[..., d, :] + codebooks[d, stack[..., d]]
+        old = np.take_along_axis(codes, places[..., None], 1)
+        fresh = np.take_along_axis(new, places, 1)[..., None]
+        np.put_along_axis(codes, places[..., None], np.where(fresh, stack, old), 1)
+        known |= new
+    return codes
+
+
+def _asked(wanted: np.ndarray, guidance: float) -> list[np.ndarray]:
+    return [wanted] if guidance == 1 else [wanted, np.zeros_like(wanted)]
+
+
+def _choose(logits: np.ndarray, top_p: float, rng: np.random.Generator) -> np.ndarray:
+    """A code of each (..., codes), by chance."""
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    if top_p < 1:
+        ranked = np.sort(shares, -1)[..., ::-1]
+        last = (np.cumsum(ranked, -1) < top_p).sum(-1, keepdims=True)
+        shares *= shares >= np.take_along_axis(ranked, np.minimum(last, shares.shape[-1] - 1), -1)
+        shares /= shares.sum(-1, keepdims=True)
+    below = np.cumsum(shares, -1) < rng.random((*shares.shape[:-1], 1))
+    return np.minimum(below.sum(-1), shares.shape[-1] - 1)

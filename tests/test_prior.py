@@ -1,0 +1,109 @@
+"""The prior: shapes, what it is shown, and that sampling keeps what it is told to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facelib import prior
+
+CODEBOOKS = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return prior.prior(width=16, blocks=2, heads=2, latent=5, depth=3, codes=8)
+
+
+def test_sums_by_hand():
+    found = prior.sums_of(np.array([[2, 0, 7]]), CODEBOOKS)[0]
+    assert found.shape == (4, 5) and (found[0] == 0).all()
+    np.testing.assert_allclose(found[2], CODEBOOKS[0, 2] + CODEBOOKS[1, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[3], found[2] + CODEBOOKS[2, 7], rtol=1e-6)
+
+
+def test_lessons_hide_what_they_ask_for():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(8, size=(50, 2, 36, 3))
+    wanted = np.eye(7)[rng.integers(7, size=50)]
+    chances = np.full(50, 1 / 50)
+    draw = prior.lessons(codes, wanted, chances, CODEBOOKS, without=0.25)
+    (vectors, known, asked, sums), targets = draw(np.arange(2000), rng)
+    assert vectors.shape == (2000, 36, 5) and sums.shape == (2000, 36, 3, 5)
+    assert ((targets >= 0).all(-1) == (known == 0)).all() and ((targets == -1).all(-1) == (known == 1)).all()
+    assert abs((known == 0).mean() - 2 / np.pi) < 0.03 and (known == 0).any(1).all()
+    assert abs((asked.sum(1) == 0).mean() - 0.25) < 0.04
+    hidden = targets[0][targets[0][:, 0] >= 0].astype(int)
+    np.testing.assert_allclose(
+        prior.sums_of(hidden, CODEBOOKS)[:, -1], vectors[0][targets[0][:, 0] >= 0], rtol=1e-5
+    )
+
+
+def test_hidden_vectors_and_later_codes_are_not_seen(model):
+    """What the prior shall guess must not reach it: neither hidden positions nor codes of the same stack."""
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_variables:  # adaptive norms start at zero, which would hide a leak
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    vectors, sums = rng.normal(size=(1, 36, 5)), rng.normal(size=(1, 36, 3, 5))
+    known, wanted = (np.arange(36) % 2)[None].astype(float), np.eye(7)[[2]]
+    inputs = [each.astype(np.float32) for each in (vectors, known, wanted, sums)]
+    before = np.asarray(model(inputs))
+    changed = [inputs[0].copy(), *inputs[1:3], inputs[3].copy()]
+    changed[0][0, 0] += 10  # position 0 is hidden
+    changed[3][0, :, 2] += 10  # the sum that only the third code may see
+    after = np.asarray(model(changed))
+    np.testing.assert_allclose(after[:, :, :2], before[:, :, :2], atol=1e-4)
+    assert np.abs(after[:, :, 2] - before[:, :, 2]).max() > 0.1
+    changed[0][0, 1] += 10  # position 1 is known: seen everywhere
+    assert np.abs(np.asarray(model(changed))[0, 20, 0] - before[0, 20, 0]).max() > 1e-3
+    other = [*inputs[:2], np.eye(7, dtype=np.float32)[[3]], inputs[3]]
+    assert np.abs(np.asarray(model(other)) - before).max() > 1e-2
+
+
+def test_the_loss_by_hand():
+    logits = np.log(np.array([[[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]], np.float32))
+    assert float(prior.loss(np.array([[[0.0, -1.0]]]), logits)) == pytest.approx(np.log(2), rel=1e-5)
+    expected = (np.log(2) - np.log(0.8)) / 2
+    assert float(prior.loss(np.array([[[0.0, 2.0]]]), logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sampling_keeps_what_is_kept_and_repeats_itself(model):
+    rng = np.random.default_rng(2)
+    codes = rng.integers(8, size=(4, 36, 3))
+    keep = rng.random((4, 36)) < 0.5
+    wanted = np.eye(7)[[0, 1, 2, 3]]
+    options = {"guidance": 2.0, "codes": codes, "keep": keep}
+    one, two = (prior.sample(model, CODEBOOKS, wanted, np.random.default_rng(5), **options) for _ in "ab")
+    assert (one == two).all() and one.shape == (4, 36, 3)
+    assert (one[keep] == codes[keep]).all() and (one[~keep] != codes[~keep]).any()
+    fresh = prior.sample(model, CODEBOOKS, wanted, np.random.default_rng(5), guidance=1.0)
+    assert fresh.min() >= 0 and fresh.max() < 8 and len(np.unique(fresh)) == 8
+
+
+def test_sampling_follows_the_distribution():
+    rng = np.random.default_rng(0)
+    logits = np.log(np.array([0.6, 0.3, 0.1]))
+    many = prior._choose(np.broadcast_to(logits, (20000, 3)), 1.0, rng)
+    np.testing.assert_allclose(np.bincount(many) / 20000, [0.6, 0.3, 0.1], atol=0.015)
+    few = prior._choose(np.broadcast_to(logits, (20000, 3)), 0.8, rng)
+    np.testing.assert_allclose(np.bincount(few, minlength=3) / 20000, [2 / 3, 1 / 3, 0], atol=0.015)
+
+
+def test_guidance_moves_away_from_the_unconditional():
+    """With a model whose logits are the condition itself, guidance sharpens it."""
+
+    class Fixed:
+        def get_layer(self, name):
+            if name == "trunk":
+                return lambda inputs: np.repeat(inputs[2][:, None], 36, 1)
+            return lambda inputs: np.repeat(inputs[0][:, :, None], 1, 2)
+
+    wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (200, 1))
+    shares = [
+        (
+            prior.sample(Fixed(), np.zeros((1, 7, 5), np.float32), wanted, np.random.default_rng(0), g) == 0
+        ).mean()
+        for g in (1.0, 3.0)
+    ]
+    expected = [np.exp(g) / (np.exp(g) + 6) for g in (1.0, 3.0)]
+    np.testing.assert_allclose(shares, expected, atol=0.02)
