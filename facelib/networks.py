@@ -65,8 +65,6 @@ _EMOTION = {
     "facelib": (48, ((64, 1, 1), (128, 2, 2), (320, 2, 2)), 0.4),
     "tiny": (24, ((32, 2, 2), (64, 2, 1)), 0.1),
 }
-#: Networks whose shipped form also looks at the mirror image, for twice the time.
-_MIRRORED = ("facelib",)
 #: What the shipped emotion networks are called, and the name of their files in ``weights``.
 SHIPPED = {"facelib": "emotion", "tiny": "emotion-tiny", "baseline": "emotion-baseline"}
 
@@ -77,14 +75,13 @@ def emotion_network(name: str = "facelib", votes: bool = False, shipped: bool = 
     name: "facelib", 3.8 M parameters; "tiny", under 0.1 M.
     votes: for training, takes any side from 32 up and gives (n, 17): the seven, then the ten shares of the
         FER+ annotators' votes, a second task on the same features.
-    shipped: for use, without normalisation layers (``finish`` folds them into the convolutions); that of
-        "facelib" averages the features of a picture and of its mirror image before it answers.
+    shipped: for use, without normalisation layers (``finish`` folds them into the convolutions).
 
     A strided convolution first, so that the work happens on 24x24 maps and smaller; batch normalisation
     (arXiv:1502.03167), residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink
     (arXiv:1812.01187), global average pooling, which is what lets the side vary.
     """
-    from keras import Input, Model, layers, ops
+    from keras import Input, Model, layers
 
     numbers = itertools.count()
 
@@ -114,9 +111,6 @@ def emotion_network(name: str = "facelib", votes: bool = False, shipped: bool = 
         features = Model(inputs, x, name="features")
         inputs = Input((side, side, 1))
         x = features(inputs)
-        if name in _MIRRORED:
-            mirrored = ops.take(inputs, np.arange(EMOTION_SIDE)[::-1].copy(), axis=2)  # OpenCV knows no flip
-            x = layers.Average()([x, features(mirrored)])
     x = layers.Dropout(dropout)(x)
     answers = layers.Dense(len(EMOTIONS), activation="softmax", dtype="float32", name="emotion")(x)
     if votes:
@@ -191,9 +185,17 @@ def emotion_task(name: str) -> str:
     return SHIPPED[name]
 
 
-def load_shipped(task: str) -> keras.Model:
-    """The Keras model of a file in ``weights``. Raises InputError where it is missing."""
-    model = _architectures()[assets.card(task)["architecture"]]()
+def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
+    """The Keras model of a file in ``weights``; mixed_precision: computing in bfloat16, for speed beside a
+    training. Raises InputError where it is missing."""
+    import keras
+
+    card = assets.card(task)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_precision else "float32")
+    try:
+        model = _architectures()[card["architecture"]]()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
     model.load_weights(assets.WEIGHTS / f"{task}.weights.h5")
     return model
 

@@ -1,67 +1,157 @@
 """Execute the notebooks: ``facelib run``, and ``make notebooks``, which refreshes what is committed.
 
-Each notebook gets a fresh kernel of this very Python, in the notebooks' folder. The executed copies, with a
-log beside each, go to ``runs/notebooks``; the notebooks themselves are not touched.
+Each notebook gets a fresh kernel of this very Python, in the notebooks' folder. The executed copies go to
+``runs/notebooks``, with a log and a record (NN-slug.json: what it ran on, what it took and found) beside
+each; the notebooks themselves are not touched.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from facelib import paths
+from facelib import __version__, paths
 from facelib.paths import InputError
 
-TIMEOUT = 1800  # seconds for one cell
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TIMEOUT = 3600  # seconds for one notebook
 
 
-def run(names: Sequence[str] = (), parameters: dict[str, object] | None = None, timeout: int = TIMEOUT,
-        output: Path | None = None) -> int:  # fmt: skip
-    """Run notebooks through papermill, all of them for no name; print a table. 0, or 1 if any failed.
+def run(
+    names: Sequence[str] = (),
+    parameters: Mapping[str, object] | None = None,
+    timeout: float | None = TIMEOUT,
+    output: Path | None = None,
+    jobs: int = 1,
+    memory: float | None = None,
+    resume: bool = False,
+) -> int:
+    """Run notebooks through papermill, all of them for no name; show a table. 0, or 1 if any failed.
 
     names: file names, with or without .ipynb, or numbers ("01", "1").
-    parameters: go to each notebook that has a parameter of that name. timeout: seconds for one cell.
-    output: where the executed copies and the logs go; None means ``paths.runs() / "notebooks"``.
+    parameters: go to each notebook that has a parameter of that name; InputError if none has.
+    timeout: seconds for one notebook; memory: bytes for one with all its processes. None: no limit.
+    output: where the executed copies, logs and records go; None means ``paths.runs() / "notebooks"``.
+    jobs: so many at a time. resume: pass over those whose record says that nothing has changed since.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.table import Column, Table
+    from rich.live import Live
 
     console = Console()
     notebooks = select(names)
     if not notebooks:
         console.print(f"There is no notebook in {paths.notebooks()}: nothing to run.", highlight=False)
         return 0
-    accepted = _share_out(notebooks, parameters or {})
+    accepted = share_out(notebooks, parameters or {})
+    execution = _execution()
     output = output or paths.runs() / "notebooks"
     output.mkdir(parents=True, exist_ok=True)
-    table = Table("notebook", "status", "seconds", Column("where", overflow="fold"))
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for notebook in notebooks:
-            bar = progress.add_task(notebook.stem, total=None)
-            start = time.monotonic()
-            error = _execute(
-                notebook,
-                output,
-                accepted[notebook],
-                timeout,
-                lambda done, cells, bar=bar: progress.update(bar, completed=done, total=cells),
-            )
-            where = output / (notebook.name if error is None else f"{notebook.stem}.log")
-            status = "[green]ok" if error is None else "[red]failed"
-            table.add_row(notebook.stem, status, f"{time.monotonic() - start:.1f}", _short(where))
-            if error is not None:
-                failed += 1
-                progress.console.print(f"{notebook.stem}: {error}", markup=False, highlight=False)
-    console.print(table)
-    console.print(f"Results: {_short(output)}", highlight=False)
-    return 1 if failed else 0
+    board = {notebook: _Row(notebook.stem, console) for notebook in notebooks}
+    here, stop = surroundings(), threading.Event()
+
+    def work(notebook: Path) -> None:
+        row, copy = board[notebook], output / notebook.name
+        what = identity(notebook, accepted[notebook]) | here
+        done = read_json(copy.with_suffix(".json"))
+        if resume and copy.is_file() and done.get("of") == what:
+            row.end("up to date", done["seconds"], done["memory_mb"])
+            return
+        copy.with_suffix(".json").unlink(missing_ok=True)  # the copy that it describes is about to go
+        row.begin()
+        found = execution.execute(notebook, copy, accepted[notebook], timeout, memory, row.tick, stop)
+        row.end(found.state, found.seconds, found.memory / 1e6)
+        if found.error is None:
+            facts = {"seconds": round(found.seconds, 1), "memory_mb": round(found.memory / 1e6)}
+            write_json(copy.with_suffix(".json"), {"of": what, **facts, "results": found.results})
+        elif not stop.is_set():
+            where = f"(log: {short(copy.with_suffix('.log'))})"
+            console.print(f"{row.name}: {found.error} {where}", markup=False, highlight=False, soft_wrap=True)
+
+    live = Live(get_renderable=lambda: _table(board.values()), console=console, refresh_per_second=4)
+    with ThreadPoolExecutor(jobs) as pool, live if console.is_terminal else nullcontext():
+        try:
+            for future in as_completed([pool.submit(work, notebook) for notebook in notebooks]):
+                future.result()
+        except BaseException:  # Ctrl-C, or a full disk: what runs is ended, what waits does not begin
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    if not console.is_terminal:
+        console.print(_table(board.values()))
+    console.print(f"Results: {short(output)}", highlight=False, soft_wrap=True)
+    return 0 if all(row.state in ("ok", "up to date") for row in board.values()) else 1
+
+
+# --- what is shown ---------------------------------------------------------------------------------------
+
+_COLOURS = {"ok": "green", "up to date": "green", "running": "cyan", "waiting": "dim"}
+
+
+@dataclass
+class _Row:
+    """A notebook's line in the table; on a terminal it moves, elsewhere beginning and end are printed."""
+
+    name: str
+    console: Console
+    state: str = "waiting"
+    cell: str = ""
+    seconds: float | None = None
+    memory: float | None = None  # MB
+    began: float = 0.0
+
+    def begin(self) -> None:
+        self.state, self.began = "running", time.monotonic()
+        self._say("running")
+
+    def tick(self, cell: int, cells: int) -> None:
+        self.cell = f"{cell}/{cells}"
+
+    def end(self, state: str, seconds: float, memory: float) -> None:
+        self.state, self.seconds, self.memory = state, seconds, memory
+        self._say(f"{state}, {seconds:.1f} s, {memory:.0f} MB")
+
+    def _say(self, what: str) -> None:
+        if not self.console.is_terminal:
+            self.console.print(f"{self.name}: {what}", markup=False, highlight=False)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        colour = _COLOURS.get(self.state, "red")
+        elapsed = time.monotonic() - self.began if self.state == "running" else self.seconds
+        return (
+            self.name,
+            f"[{colour}]{self.state}",
+            self.cell,
+            "" if elapsed is None else f"{elapsed:.1f}",
+            "" if self.memory is None else f"{self.memory:.0f}",
+        )
+
+
+def _table(rows: Iterable[_Row]):
+    from rich.table import Column, Table
+
+    right = [Column(title, justify="right") for title in ("cell", "seconds", "peak MB")]
+    table = Table(Column("notebook", overflow="fold"), "status", *right)
+    for row in rows:
+        table.add_row(*row.cells)
+    return table
+
+
+# --- which notebooks, with which parameters --------------------------------------------------------------
 
 
 def select(names: Sequence[str] = ()) -> list[Path]:
@@ -79,9 +169,9 @@ def select(names: Sequence[str] = ()) -> list[Path]:
     return [p for p in found if p in chosen or not names]
 
 
-def _share_out(notebooks: list[Path], parameters: dict[str, object]) -> dict[Path, dict[str, object]]:
+def share_out(notebooks: list[Path], parameters: Mapping[str, object]) -> dict[Path, dict[str, object]]:
     """Which parameters each notebook gets. One that none of them has is an InputError."""
-    _papermill()
+    _execution()
     from papermill.translators import PythonTranslator
 
     has = {
@@ -96,63 +186,64 @@ def _share_out(notebooks: list[Path], parameters: dict[str, object]) -> dict[Pat
     return {p: {name: parameters[name] for name in parameters if name in has[p]} for p in notebooks}
 
 
-def _execute(notebook: Path, output: Path, parameters: dict[str, object], timeout: int,
-             tick: Callable[[int, int], object]) -> str | None:  # fmt: skip
-    """Run one notebook; None, or in one line what went wrong. tick is told (cells done, cells)."""
-    papermill = _papermill()
-    cells = len(_read(notebook).cells) + bool(parameters)
-    with open(output / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(output / notebook.name),
-                parameters,
-                kernel_name="python3",
-                language="python",
-                kernel_manager_class=_kernel_manager(log),
-                execution_timeout=timeout,
-                progress_bar=False,
-                stdout_file=log,
-                stderr_file=log,
-                on_cell_complete=lambda cell, cell_index: tick(cell_index + 1, cells),
-            )
-        except Exception as error:  # noqa: BLE001 - whatever one notebook does, the others still run
-            text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()  # a traceback comes in colours
-            log.write(f"\n{type(error).__name__}: {text}\n")
-            if isinstance(error, papermill.PapermillExecutionError):
-                text = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"
-            return text.partition("\n")[0] or type(error).__name__
-    return None
+# --- what a run depends on -------------------------------------------------------------------------------
 
 
-def _kernel_manager(log):
-    """A kernel manager class whose one kernel is this Python, in the notebooks' folder.
+def identity(notebook: Path, parameters: Mapping[str, object]) -> dict[str, object]:
+    """What makes a run this run and no other: {"notebook": digest, "parameters": …}, as JSON gives it back.
 
-    A kernelspec found by its name may belong to any Python that the user once installed a kernel for, and
-    papermill's own ``cwd`` would change the folder of the whole process. What the kernel writes past IPython
-    (TensorFlow's C++, a crash) goes to log.
+    Outputs do not count: a notebook that was executed in place is still the same.
     """
-    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
+    cells = [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in _read(notebook).cells]
+    return json.loads(json.dumps({"notebook": sha(json.dumps(cells)), "parameters": dict(parameters)}))
 
-    class ThisPython(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
-    class Manager(AsyncKernelManager):
-        def __init__(self, **options) -> None:
-            super().__init__(kernel_spec_manager=ThisPython(), **options)
+def surroundings() -> dict[str, str]:
+    """What all runs here depend on: {"facelib": version and digest of its files, "data": digest}.
 
-        async def start_kernel(self, **options) -> None:
-            await super().start_kernel(cwd=str(paths.notebooks()), stdout=log, stderr=log, **options)
+    The data are FER-2013 (its own digest), the published networks that were fetched (each verified when it
+    was), and the measurements in reports/metrics, which notebooks quote.
+    """
+    from facelib import assets, fer2013
 
-    return Manager
+    files = sorted(p for p in paths.PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    source = [(p.relative_to(paths.PACKAGE).as_posix(), paths.digest(p)) for p in files]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fer = fer2013.load_fer2013().digest
+    except FileNotFoundError:
+        fer = None
+    fetched = sorted(name for name, item in assets.DOWNLOADS.items() if item.path.is_file())
+    measured = [(p.name, paths.digest(p)) for p in sorted(paths.metrics().glob("*.json"))]
+    return {"facelib": f"{__version__} {sha(repr(source))}", "data": sha(repr((fer, fetched, measured)))}
+
+
+def sha(text: str) -> str:
+    """The first 16 hex digits of a text's sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file whole or not at all."""
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """What ``write_json`` wrote; nothing where there is no file yet, or a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+# --- what is committed -----------------------------------------------------------------------------------
 
 
 def refresh(names: Sequence[str] = ()) -> None:
     """Execute notebooks in place, as they are committed: on the drawn faces, whatever data is here."""
-    _papermill()
+    execution = _execution()
     import nbformat
     from nbclient import NotebookClient
 
@@ -164,7 +255,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             cell.source = on_drawn_faces(cell.source)
         client = NotebookClient(
             notebook,
-            kernel_manager_class=_kernel_manager(subprocess.DEVNULL),
+            kernel_manager_class=execution.kernel_manager(subprocess.DEVNULL),
             kernel_name="python3",
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file
@@ -182,12 +273,15 @@ def on_drawn_faces(parameters: str) -> str:
     return parameters + ('\ndataset = "toy"' if re.search(r"^dataset\b", parameters, re.M) else "")
 
 
-def _papermill():
+def _execution():
+    """The module that executes; InputError where the extra that it needs is not installed."""
     try:
-        import papermill
+        import papermill  # noqa: F401
+
+        from facelib import execution
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
-    return papermill
+    return execution
 
 
 def _read(path: Path):
@@ -204,7 +298,7 @@ def _tagged(notebook) -> list:
     return [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Relative to the working directory where that is shorter to read."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

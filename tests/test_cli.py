@@ -24,7 +24,8 @@ FACE = (80, 65, 98, 98)  # in ASTRONAUT
 #: What is written meets a full disk or a closed pipe as late as it can, when Python ends.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 COMMANDS = (
-    "analyze", "data", "data fetch", "data import", "data info", "train", "evaluate", "experiment", "run",
+    "analyze", "data", "data fetch", "data import", "data info", "audit", "train", "evaluate", "experiment",
+    "run", "sweep",
 )  # fmt: skip
 
 

