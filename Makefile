@@ -31,8 +31,10 @@ notebooks: $(VENV)/.run  ## execute the notebooks in place on the drawn faces, t
 lab: $(VENV)/.run  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(ARGS)
 
-lint: $(VENV)/.test  ## ruff: style and likely mistakes
+lint: $(VENV)/.test  ## style, likely mistakes, layout; and that no data set's picture is in git
 	@$(PY) -m ruff check . $(ARGS)
+	@$(PY) -m ruff format --check --quiet . || { echo "Not laid out: run \`ruff format\`."; exit 1; }
+	@$(PY) .ci/refuse.py
 
 constraints:  ## resolve anew and rewrite constraints.txt (then: make test, and commit if it is green)
 	@$(find_or_make_venv)
