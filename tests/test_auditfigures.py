@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from facelib import auditfigures, cli
+from facelib import auditfigures, cli, labcli
 from facelib.audit import audit, record
 from facelib.emotions import COLOURS, EMOTIONS
 from facelib.evaluation import read_metrics
@@ -192,7 +192,7 @@ def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
 
 def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    monkeypatch.setattr(cli, "_load_data", lambda dataset: data)
+    monkeypatch.setattr(labcli, "_load_data", lambda dataset: data)
     monkeypatch.setattr("facelib.audit.audit.__defaults__", (20, 0))
     assert cli.main(["audit", "--dataset", "toy"]) == 0
     page = capsys.readouterr().out
