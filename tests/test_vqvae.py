@@ -86,7 +86,9 @@ def test_k_means_starts_it_where_the_latents_are():
     codebook = ops.convert_to_numpy(quantizer.codebook)
     assert quantizer.is_started and np.abs(codebook[:, None] - CORNERS).sum(-1).min(0).max() < 0.02
     np.testing.assert_allclose(ops.sum(quantizer.counts), 100, rtol=1e-5)
-    np.testing.assert_allclose(quantizer.sums, codebook * ops.convert_to_numpy(quantizer.counts)[:, None], rtol=1e-5)
+    np.testing.assert_allclose(
+        quantizer.sums, codebook * ops.convert_to_numpy(quantizer.counts)[:, None], rtol=1e-5
+    )
     assert np.abs(rest).max() < 0.2
     with pytest.raises(ValueError, match="3 latents are too few to find 4 codes"):
         VectorQuantizer(4, 2).start(z[:3], 100)
