@@ -146,7 +146,7 @@ def network(head: str = "softmax", pictures: np.ndarray | None = None):
 
 def cleaned(data: FerData) -> FerData:
     """The set without training pictures that stand there more than once (one is kept) or in a test split."""
-    groups = [audit.duplicate_groups(np.concatenate([split.images for _, split in data]))][0]
+    groups = audit.duplicate_groups(np.concatenate([split.images for _, split in data]))
     n = len(data.train)
     _, first = np.unique(groups[:n], return_index=True)
     keep = np.sort(first[~np.isin(groups[:n][first], groups[n:])])

@@ -56,18 +56,8 @@ class Generator:
         asked = shares(emotion)
         if n < 1 or best_of < 1 or temperature <= 0 or not 0 < top_p <= 1:
             raise InputError("n and best_of are at least 1, temperature is positive, top_p in (0, 1]")
-        rng, faces = np.random.default_rng(seed), []
-        wanted = np.tile(asked, (n * best_of, 1))
-        for start in range(0, len(wanted), 256):
-            part = wanted[start : start + 256]
-            codes = prior.sample(self.model, self.codebooks, part, rng, guidance, temperature, top_p)
-            faces.append(self.decode(codes.reshape(len(part), vqvae.GRID, vqvae.GRID, -1)))
-        faces = np.concatenate(faces)
-        if best_of == 1:
-            return faces
-        read = networks.GraphNetwork("emotion")(networks.emotion_inputs(faces)) @ asked
-        best = read.reshape(n, best_of).argmax(1)
-        return faces.reshape(n, best_of, *faces.shape[1:])[np.arange(n), best]
+        faces = self._draw(asked, n * best_of, seed, guidance, temperature, top_p)
+        return _best(faces, asked, best_of)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Pictures (n, 48, 48) uint8 -> codes (n, 6, 6, depth) int32, coarse to fine."""
@@ -104,26 +94,18 @@ class Generator:
             raise InputError(f"strength is {strength}, not between 0 and 1")
         codes = np.repeat(self.encode(images).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
         keep = np.tile((_REGION > strength).ravel(), (len(codes), 1))
-        rng, wanted = np.random.default_rng(seed), np.tile(asked, (len(codes), 1))
-        drawn = [
-            prior.sample(
-                self.model,
-                self.codebooks,
-                wanted[start : start + 256],
-                rng,
-                guidance,
-                temperature,
-                codes=codes[start : start + 256],
-                keep=keep[start : start + 256],
-            )
-            for start in range(0, len(codes), 256)
-        ]
-        faces = self.decode(np.concatenate(drawn).reshape(len(codes), vqvae.GRID, vqvae.GRID, -1))
-        if best_of > 1:
-            read = networks.GraphNetwork("emotion")(networks.emotion_inputs(faces)) @ asked
-            best = read.reshape(-1, best_of).argmax(1) + best_of * np.arange(len(images))
-            faces = faces[best]
-        return faces
+        faces = self._draw(asked, len(codes), seed, guidance, temperature, codes=codes, keep=keep)
+        return _best(faces, asked, best_of)
+
+    def _draw(self, asked: np.ndarray, n: int, seed: int, *options, **known) -> np.ndarray:
+        """n faces, (n, 48, 48) uint8, in parts; options, known: as ``prior.sample`` takes them."""
+        rng, faces = np.random.default_rng(seed), []
+        for start in range(0, n, 256):
+            part = {key: value[start : start + 256] for key, value in known.items()}
+            wanted = np.tile(asked, (min(256, n - start), 1))
+            codes = prior.sample(self.model, self.codebooks, wanted, rng, *options, **part)
+            faces.append(self.decode(codes.reshape(len(wanted), vqvae.GRID, vqvae.GRID, -1)))
+        return np.concatenate(faces)
 
     def between(
         self, first: str, second: str, n: int = 7, seed: int = 0, guidance: float = 3.0
@@ -145,6 +127,14 @@ def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
     if (found < 0).any() or not found.any():
         raise InputError("shares of emotions are not negative, and one at least is positive")
     return found / found.sum()
+
+
+def _best(faces: np.ndarray, asked: np.ndarray, of: int) -> np.ndarray:
+    """Of each ``of`` faces in a row the one in which our emotion network reads most of what was asked."""
+    if of == 1:
+        return faces
+    read = networks.GraphNetwork("emotion")(networks.emotion_inputs(faces)) @ asked
+    return faces[read.reshape(-1, of).argmax(1) + np.arange(0, len(faces), of)]
 
 
 def _checked(images: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def _train_parser(commands) -> None:
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
         help="emotion only: a shipped network whose answers are learnt besides the labels")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion only: go on from this finished run, on whole pictures, a tenth as long")  # fmt: skip
+        help="emotion only: go on from this finished run, on whole pictures, an eighth as long")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="emotion only; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument(

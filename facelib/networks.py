@@ -191,11 +191,12 @@ def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
     import keras
 
     card = assets.card(task)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_precision else "float32")
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if mixed_precision else "float32")
     try:
         model = _architectures()[card["architecture"]]()
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.mixed_precision.set_dtype_policy(before)
     model.load_weights(assets.WEIGHTS / f"{task}.weights.h5")
     return model
 

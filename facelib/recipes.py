@@ -14,7 +14,7 @@ from tqdm import tqdm
 from facelib import comparison, deepface, networks
 from facelib.augmentation import LUMA, Augmentation
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
-from facelib.paths import atomic_write
+from facelib.paths import InputError, atomic_write
 from facelib.training import Recipe, fit
 
 if TYPE_CHECKING:
@@ -107,11 +107,16 @@ def train_emotion(
     as it comes out; the others are calibrated on PublicTest and put into the form that is shipped.
     teacher: a network, called with (b, 48, 48, 1), whose answers on the training pictures are learnt as well.
     start: the folder of a finished run of the same network, which then goes on from there on whole pictures,
-        with a tenth of the steps (recipe "polish").
+        with an eighth of the steps (recipe "polish").
     chosen: what a ``Recipe`` shall have otherwise.
 
-    Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes.
+    Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes. Raises InputError
+    for a start that there is not.
     """
+    if start and name == "baseline":
+        raise InputError("DeepFace's architecture has no second course: choose another network, or no start")
+    if start and not (start / "trained.weights.h5").exists():
+        raise InputError(f"{start}: no finished run to go on from; train without a start first")
     recipe = replace(EMOTION_RECIPES["polish" if start else name], **chosen)
     public = data.public_test
     inputs = networks.emotion_inputs(public.images)
@@ -139,7 +144,7 @@ def train_emotion(
     def build():
         model = networks.emotion_network(name, votes=True)
         if start:
-            model.load_weights(Path(start) / "trained.weights.h5")
+            model.load_weights(start / "trained.weights.h5")
         return model
 
     size = networks.EMOTION_SIDE if start else WINDOW

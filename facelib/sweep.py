@@ -49,30 +49,32 @@ def sweep(
     runner.share_out([path], combinations[0])
     folder = output or paths.runs() / "sweeps" / path.stem
     here = runner.surroundings()
-    todo, places = {}, []
+    missing, places = {}, []
     for chosen in combinations:
         of = runner.identity(path, chosen) | here
         place = folder / f"{runner.sha(json.dumps(of, sort_keys=True))}.json"
         places.append(place)
         if runner.read_json(place).get("of") != of:
-            todo[place] = of
-    print(f"{len(combinations)} combinations, {len(todo)} to run")
-    failed = _run(path, todo, here, workers, scheduler, timeout, memory) if todo else 0
+            missing[place] = of
+    print(f"{len(combinations)} combinations, {len(missing)} to run")
+    failed = _run(path, missing, here, workers, scheduler, timeout, memory) if missing else 0
     done = [record for place in dict.fromkeys(places) if (record := runner.read_json(place))]
     if done:
         _write(done, list(axes), folder, path.stem)
     return 1 if failed else 0
 
 
-def _run(path: Path, todo: dict[Path, dict], here: dict, workers, scheduler, timeout, memory) -> int:
+def _run(path: Path, missing: dict[Path, dict], here: dict, workers, scheduler, timeout, memory) -> int:
     """Run what is to be done, and write each record as soon as it is there; how many failed."""
     text, failed = path.read_text(encoding="utf-8"), 0
-    with cluster.connect(scheduler, min(workers, len(todo))) as client:
+    with cluster.connect(scheduler, min(workers, len(missing))) as client:
         from distributed import as_completed
 
-        places = {f"{path.stem}-{place.stem}": place for place in todo}
+        places = {f"{path.stem}-{place.stem}": place for place in missing}
         futures = as_completed([
-            client.submit(_cell, text, todo[place]["parameters"], here, timeout, memory, key=key, pure=False)
+            client.submit(
+                _cell, text, missing[place]["parameters"], here, timeout, memory, key=key, pure=False
+            )
             for key, place in places.items()
         ])  # fmt: skip
         for number, future in enumerate(futures, 1):
@@ -88,8 +90,8 @@ def _run(path: Path, todo: dict[Path, dict], here: dict, workers, scheduler, tim
                 failed += 1
                 said += f" (log: {runner.short(place.with_suffix('.log'))})" if files else ""
             else:  # last: what has a record is done
-                runner.write_json(place, {"of": todo[place], **facts})
-            print(f"{number}/{len(todo)}  {_words(todo[place]['parameters'])}: {said}", flush=True)
+                runner.write_json(place, {"of": missing[place], **facts})
+            print(f"{number}/{len(missing)}  {_words(missing[place]['parameters'])}: {said}", flush=True)
     return failed
 
 
