@@ -22,40 +22,65 @@ def upright(image: np.ndarray, face: Detection) -> np.ndarray:
     least 1. Where the frame leaves the picture, the picture's edge is repeated: a black bar would be the
     strongest edge in the crop. Without eyes nothing is turned.
     """
+    size, angle, matrix, (top, bottom, left, right) = _geometry(image, face)
+    x, y = (round(c - size / 2) for c in face.frame[:2])
+    inside = x >= 0 and y >= 0 and x + size <= image.shape[1] and y + size <= image.shape[0]
+    if inside and abs(angle) < math.radians(1):
+        return image[y : y + size, x : x + size]  # nothing to resample
+    return cv2.warpAffine(
+        image[top:bottom, left:right],
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def put_back(image: np.ndarray, face: Detection, change: np.ndarray) -> np.ndarray:
+    """A picture whose face is changed: the way of ``align`` backwards.
+
+    image: (H, W, 3) uint8 RGB. change: (s, s) float, gray levels to add to the aligned face, of any side s.
+    It is enlarged, fades out towards the frame's edge and is added to all three colours: the picture's own
+    texture and colour stay. Returns a new picture.
+    """
+    size, _, matrix, (top, bottom, left, right) = _geometry(image, face)
+    y, x = np.mgrid[-1 : 1 : 1j * len(change), -1 : 1 : 1j * len(change)]
+    fade = np.clip((1 - np.hypot(x, y)) / 0.25, 0, 1)  # an ellipse, as wide as the frame
+    faded = cv2.resize((change * fade).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    turned = cv2.warpAffine(faded, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    changed = image.copy()
+    part = changed[top:bottom, left:right]
+    part[:] = np.clip(np.round(part + turned[..., None]), 0, 255)
+    return changed
+
+
+def _geometry(image: np.ndarray, face: Detection) -> tuple[int, float, np.ndarray, tuple[int, ...]]:
+    """Side of a face's frame in whole pixels, its turn in radians, the matrix from its pixels to those of
+    the part of the picture that it can touch, and that part: top, bottom, left, right."""
     cx, cy, side = face.frame
     size = max(1, round(side))
     angle = 0.0
     if face.eyes:
         (x0, y0), (x1, y1) = face.eyes
         angle = math.atan2(y1 - y0, x1 - x0)
-    left, top = round(cx - size / 2), round(cy - size / 2)
-    inside = left >= 0 and top >= 0 and left + size <= image.shape[1] and top + size <= image.shape[0]
-    if inside and abs(angle) < math.radians(1):
-        return image[top : top + size, left : left + size]  # nothing to resample
     # Only what the turned frame can touch: OpenCV warps no picture that is wider than 32,767 pixels.
     reach = size * math.sqrt(0.5) + 2
     left, top = (
         min(max(0, math.floor(c - reach)), n - 1) for c, n in ((cx, image.shape[1]), (cy, image.shape[0]))
     )
     bottom, right = max(math.ceil(cy + reach), top + 1), max(math.ceil(cx + reach), left + 1)
-    image = image[top:bottom, left:right]
+    bottom, right = min(bottom, image.shape[0]), min(right, image.shape[1])
     cx, cy = cx - left, cy - top
     cos, sin = math.cos(angle), math.sin(angle)
     middle = (size - 1) / 2
-    # From a pixel of the result to the picture's (WARP_INVERSE_MAP): a turn about the frame's centre.
+    # From a pixel of the frame to the picture's: a turn about the frame's centre.
     matrix = np.array(
         [
             [cos, -sin, cx - 0.5 - cos * middle + sin * middle],
             [sin, cos, cy - 0.5 - sin * middle - cos * middle],
         ]
     )
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    return size, angle, matrix, (top, bottom, left, right)
 
 
 def resize(patch: np.ndarray, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from facelib import __version__, labcli
-from facelib.arguments import command, fraction, positive
+from facelib.arguments import amount, command, fraction, positive
 from facelib.paths import InputError
 
 
@@ -62,13 +62,16 @@ def complain(message: object) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="facelib",
-        description="Faces to emotions: analyse photographs, train and measure the networks behind it.",
+        description="Faces to emotions and back: analyse photographs, draw and edit faces, train and measure "
+        "the networks behind it.",
         epilog="Start with:  facelib analyze photo.jpg --draw annotated",
     )
     parser.add_argument("--version", action="version", version=f"facelib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _analyze_parser(commands)
     _data_parser(commands)
+    _generate_parser(commands)
+    _edit_parser(commands)
     labcli.add_commands(commands)
     return parser
 
@@ -169,6 +172,144 @@ def analyze(arguments: argparse.Namespace) -> int:
         named = f"; {faults} faults, named above" if faults else ""
         print(f"{faces} faces in {total} pictures{named}", file=sys.stderr)
     return 1 if faults else 0
+
+
+# --- generate, edit -----------------------------------------------------------------------------------
+
+
+def _generate_parser(commands) -> None:
+    parser = command(
+        commands,
+        "generate",
+        generate,
+        "draw faces of nobody with the emotion that is asked for",
+        "  facelib generate --emotion fear -n 16 -o fear.png\n"
+        "  facelib generate --emotion happy=2 surprise=1 --seed 3 -o happily-surprised.png\n"
+        "  facelib generate --emotion all -n 12 -o sheet.png          (a row for each emotion)\n"
+        "  facelib generate --emotion neutral --to angry -n 24 -o anger.gif\n"
+        "The same seed gives the same faces.",
+    )
+    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
+        help="angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture; or all")  # fmt: skip
+    parser.add_argument("--to", metavar="NAME", help="-n steps from one emotion to this one")
+    parser.add_argument("-n", type=positive, default=16, metavar="N", help="faces (default 16)")
+    _generator_options(parser)
+    parser.add_argument("--top-p", type=fraction, default=1.0, metavar="P",
+        help="only codes that together are so likely (default 1: all)")  # fmt: skip
+    parser.set_defaults(guidance=2.0, temperature=1.0, best_of=1)
+
+
+def _generator_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="FILE",
+        help="a picture (.png), a film (.gif, .mp4), or for single pictures a folder (name/)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--guidance", type=amount, metavar="G",
+        help="1: as faces are; more: clearer and less various (default %(default)s)")  # fmt: skip
+    parser.add_argument("--temperature", type=amount, metavar="T",
+        help="below 1: likelier, smoother faces (default %(default)s)")  # fmt: skip
+    parser.add_argument("--best-of", type=positive, metavar="K",
+        help="draw K for each, keep the one that facelib reads best (default %(default)s)")  # fmt: skip
+    parser.add_argument("--enlarge", type=positive, default=2, metavar="K",
+        help="pixels of the file for each of a face (default 2)")  # fmt: skip
+    parser.add_argument("--codec", metavar="DIR", help="a run of `facelib train vqvae`, not the shipped one")
+    parser.add_argument("--prior", metavar="DIR", help="a run of `facelib train prior`, not the shipped one")
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    from functools import partial
+
+    import numpy as np
+
+    from facelib import emotions, generation, outputs
+
+    options = {
+        "temperature": arguments.temperature,
+        "guidance": arguments.guidance,
+        "top_p": arguments.top_p or 1e-9,
+    }
+    every = arguments.emotion == ["all"]
+    asked = None if every else _shares(arguments.emotion)
+    outputs.check_faces(arguments.output)
+    generator = generation.load_generator(arguments.codec, arguments.prior)
+    sample = partial(generator.sample, best_of=arguments.best_of)
+    if every:
+        faces = np.concatenate(
+            [sample(name, arguments.n, arguments.seed, **options) for name in emotions.EMOTIONS]
+        )
+    elif arguments.to:
+        faces = generator.between(asked, _shares([arguments.to]), arguments.n, arguments.seed, **options)
+    else:
+        faces = sample(asked, arguments.n, arguments.seed, **options)
+    outputs.write_faces(arguments.output, faces, arguments.enlarge, arguments.n if every else None)
+    print(f"{len(faces)} faces: {arguments.output}", file=sys.stderr)
+    return 0
+
+
+def _shares(words: list[str]) -> dict[str, float]:
+    """["happy=2", "sad"] -> {"happy": 2.0, "sad": 1.0}; raises InputError."""
+    from facelib.generation import shares
+
+    try:
+        found = {name: float(share or 1) for name, _, share in (word.partition("=") for word in words)}
+    except ValueError:
+        raise InputError(f"--emotion {' '.join(words)}: write NAME or NAME=SHARE, as in happy=2") from None
+    shares(found)
+    return found
+
+
+def _edit_parser(commands) -> None:
+    parser = command(
+        commands,
+        "edit",
+        edit,
+        "give the faces of a photograph another expression",
+        "  facelib edit photo.jpg --emotion happy -o happier.png              (the faces, before and after)\n"
+        "  facelib edit photo.jpg --emotion happy --blend -o happier.jpg      (the whole photograph)\n"
+        "  facelib edit photo.jpg --emotion surprise --strength 0.8 -o face.gif   (from one to the other)\n"
+        "Ask the people first.",
+    )
+    parser.add_argument("picture", metavar="IMAGE")
+    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
+        help="as in `facelib generate`")  # fmt: skip
+    parser.add_argument("--strength", type=fraction, default=0.5, metavar="S",
+        help="0: nothing is drawn anew; 0.5: mouth, eyes and brows; 1: everything (default 0.5)")  # fmt: skip
+    parser.add_argument("--blend", action="store_true", help="write the photograph, with the changed faces")
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
+        help="as in analyze; none: the picture is a face")  # fmt: skip
+    _generator_options(parser)
+    parser.set_defaults(guidance=4.0, temperature=0.8, best_of=4)
+
+
+def edit(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from facelib import generation, images, outputs
+
+    asked = _shares(arguments.emotion)
+    picture = images.load(arguments.picture)  # before the networks, which take their time
+    if not arguments.blend:
+        outputs.check_faces(arguments.output)
+    generator = generation.load_generator(arguments.codec, arguments.prior)
+    photograph, faces, edited = generation.edit_photograph(
+        generator,
+        picture,
+        asked,
+        arguments.detector,
+        strength=arguments.strength,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        guidance=arguments.guidance,
+        best_of=arguments.best_of,
+    )
+    if arguments.blend:
+        images.write_image(arguments.output, photograph)
+    elif outputs.check_faces(arguments.output) == "film":
+        strips = [generator.morph(*each) for each in zip(faces, edited, strict=True)]
+        outputs.write_faces(arguments.output, np.concatenate(strips, axis=2), arguments.enlarge)
+    else:  # before above after
+        outputs.write_faces(arguments.output, np.concatenate([faces, edited]), arguments.enlarge, len(faces))
+    print(f"{len(faces)} faces: {arguments.output}", file=sys.stderr)
+    return 0
 
 
 # --- data ---------------------------------------------------------------------------------------------

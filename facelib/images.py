@@ -10,6 +10,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -228,12 +229,48 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise InputError(f"{printable(path)}: unknown file extension; use .png or .jpg")
+    encoded = io.BytesIO()
     try:
-        # Encoded in memory first: writing to a file itself, Pillow hides why the disk refused.
-        encoded = io.BytesIO()
         Image.fromarray(image).save(encoded, kind, quality=92)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(encoded.getbuffer())
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{printable(path)}: cannot be written ({reason})") from None
+        raise InputError(f"{printable(path)}: cannot be written ({error})") from None
+    with _written(path) as temporary:
+        temporary.write_bytes(encoded.getbuffer())
+
+
+def write_animation(path: str | os.PathLike, frames: np.ndarray, seconds: float = 0.12) -> None:
+    """Write (n, H, W[, 3]) uint8 as a .gif that runs for ever, or as an .mp4, each frame for ``seconds``.
+
+    Raises InputError as ``write_image``.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".gif":
+        encoded, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
+        pictures[0].save(
+            encoded, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0
+        )
+        with _written(path) as temporary:
+            temporary.write_bytes(encoded.getbuffer())
+    elif path.suffix.lower() == ".mp4":
+        import cv2
+
+        with _written(path) as temporary:
+            film = cv2.VideoWriter(
+                str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), 1 / seconds, frames.shape[2:0:-1]
+            )
+            for frame in frames:
+                film.write(as_rgb(frame)[..., ::-1])
+            film.release()
+    else:
+        raise InputError(f"{printable(path)}: a film is a .gif or an .mp4")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """As ``atomic_write``; what the disk refuses is an InputError. Pictures are encoded in memory before:
+    writing to a file itself, Pillow hides why."""
+    try:
+        with atomic_write(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be written ({error.strerror or error})") from None

@@ -66,17 +66,23 @@ def _train_parser(commands) -> None:
         "  facelib train emotion --dataset toy --epochs 8\n"
         "  facelib train emotion --dataset fer2013 --ship                       (three hours on two cores)\n"
         "  facelib train emotion --model tiny --teacher facelib --ship\n"
-        "  facelib train gender --data utkface64.parquet --ship",
+        "  facelib train gender --data utkface64.parquet --ship\n"
+        "  facelib train vqvae --dataset toy --epochs 6 --output runs/codec\n"
+        "  facelib train prior --dataset toy --epochs 12 --codec runs/codec --output runs/prior\n"
+        "  facelib generate --codec runs/codec --prior runs/prior --emotion happy -o happy.png",
     )
-    parser.add_argument("task", choices=["emotion", "gender"])
+    parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
+        help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
     parser.add_argument("--model", default="facelib", choices=["facelib", "tiny", "baseline"],
         help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
         help="emotion only: a shipped network whose answers are learnt besides the labels")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
         help="emotion only: go on from this finished run, on whole pictures, an eighth as long")  # fmt: skip
+    parser.add_argument("--codec", metavar="DIR",
+        help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
-        help="emotion only; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+        help="not for gender; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument(
         "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
     )
@@ -106,7 +112,16 @@ def train(arguments: argparse.Namespace) -> int:
         name, task, architecture, fit = "utkface", "gender", "gender", recipes.train_gender
     else:
         data = _load_data(arguments.dataset)
-        name, fit = ("toy" if "drawn" in data.source else "fer2013"), recipes.train_emotion
+        name = "toy" if "drawn" in data.source else "fer2013"
+    if arguments.task in ("vqvae", "prior"):
+        task = architecture = arguments.task
+        fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
+        if arguments.codec:
+            from facelib import generation
+
+            options["codec"] = generation.load_network("vqvae", arguments.codec)
+    elif arguments.task == "emotion":
+        fit = recipes.train_emotion
         task = networks.emotion_task(arguments.model)
         architecture = "deepface" if arguments.model == "baseline" else arguments.model
         options["name"] = arguments.model
@@ -134,7 +149,7 @@ def train(arguments: argparse.Namespace) -> int:
                 "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
                 "weights_digest": paths.digest(first / "trained.weights.h5")[:16],
             }
-        networks.export(network, task, architecture, facts, recipe)
+        networks.export(network, task, architecture, facts, recipe, as_graph=task not in ("vqvae", "prior"))
     print(f"done: {output / 'final.weights.h5'}")
     return 0
 
@@ -164,9 +179,13 @@ def _evaluate_parser(commands) -> None:
         "  facelib evaluate emotion --split PrivateTest\n"
         "  facelib evaluate emotion --model facelib tiny baseline fer\n"
         "  facelib evaluate emotion --speed --model facelib tiny fer\n"
-        "  facelib evaluate gender --data utkface64.parquet",
+        "  facelib evaluate gender --data utkface64.parquet\n"
+        "  facelib evaluate vqvae                             (what coding leaves of PrivateTest)\n"
+        "  facelib evaluate generator --dataset fer2013       (ten minutes; needs the package fer)",
     )
-    parser.add_argument("task", nargs="?", default="emotion", choices=["emotion", "gender"])
+    parser.add_argument(
+        "task", nargs="?", default="emotion", choices=["emotion", "gender", "vqvae", "generator"]
+    )
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
     parser.add_argument(
         "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
@@ -176,6 +195,11 @@ def _evaluate_parser(commands) -> None:
         choices=["facelib", "tiny", "baseline", "deepface", "fer"],
         help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
     parser.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
+    parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
+    parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")
+    parser.add_argument("--judge", default="fer", choices=["fer", "facelib"],
+        help="generator: the network that reads the faces (default fer)")  # fmt: skip
+    parser.add_argument("-n", type=positive, default=500, help="generator: faces an emotion (default 500)")
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -185,6 +209,20 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     from facelib import measure
 
+    if arguments.task in ("vqvae", "generator"):
+        from facelib import generation, genmeasure, paths
+
+        data, runs = _load_data(arguments.dataset), {"vqvae": arguments.codec}
+        if arguments.task == "generator":
+            runs["prior"] = arguments.prior
+        digests = [paths.digest(generation.weights_file(*each))[:16] for each in runs.items()]
+        found = [genmeasure.record_codec(data, generation.load_network("vqvae", runs["vqvae"]), digests[0])]
+        if arguments.task == "generator":
+            generator = generation.load_generator(*runs.values())
+            options = {"judge": arguments.judge, "weights": " ".join(digests)}
+            found += [genmeasure.record(data, generator, arguments.n, **options)]
+        print(json.dumps(found, indent=2, sort_keys=True) if arguments.json else genmeasure.table(*found))
+        return 0
     if arguments.task == "gender":
         found = [measure.gender(arguments.data, arguments.detector)]
     elif arguments.speed:

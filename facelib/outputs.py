@@ -1,15 +1,17 @@
-"""Where the results of ``facelib analyze`` go: a table, JSON lines, CSV, annotated pictures."""
+"""Where results go: a table, JSON lines, CSV, annotated pictures; sheets and films of generated faces."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from facelib import figures, images
@@ -141,3 +143,36 @@ def _table():
 
 def _rounded(answers: dict[str, float]) -> dict[str, float]:
     return {label: round(p, 4) for label, p in answers.items()}
+
+
+def write_faces(place: str, faces: np.ndarray, enlarge: int = 2, columns: int | None = None) -> None:
+    """Write faces (n, 48, 48) uint8: a grid into a picture, one after another into a .gif or .mp4, or each
+    into a file of its own in a folder (no extension).
+
+    enlarge: pixels of the file for one of a face. columns: of the grid; None: about twice as wide as high.
+    Raises InputError for an extension that is none of these, or a place that cannot be written.
+    """
+    large = faces.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    kind = check_faces(place)
+    if kind == "folder":
+        for number, face in enumerate(large):
+            images.write_image(Path(place) / f"{number:04}.png", face)
+    elif kind == "film":
+        images.write_animation(place, large)
+    else:
+        columns = columns or min(len(faces), math.ceil(math.sqrt(2 * len(faces))))
+        large = np.pad(large, ((0, -len(faces) % columns), (0, enlarge), (0, enlarge)), constant_values=255)
+        grid = large.reshape(-1, columns, *large.shape[1:]).swapaxes(1, 2)
+        images.write_image(place, grid.reshape(grid.shape[0] * grid.shape[1], -1))
+
+
+def check_faces(place: str) -> str:
+    """What ``write_faces`` makes of a place: "picture", "film" or "folder"; raises InputError as it does."""
+    suffix = Path(place).suffix.lower()
+    if suffix in (".gif", ".mp4"):
+        return "film"
+    if suffix in EXTENSIONS:
+        return "picture"
+    if suffix:
+        raise InputError(f"{printable(place)}: write a .png or .jpg, a .gif or .mp4, or into a folder")
+    return "folder"

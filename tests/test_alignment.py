@@ -121,3 +121,22 @@ def test_align_gives_what_networks_want(size):
     assert gray.dtype == colour.dtype == np.uint8
     luma = colour @ np.array([0.299, 0.587, 0.114])
     assert np.abs(gray - luma).max() <= 1
+
+
+@pytest.mark.parametrize("degrees, centre", [(0, (200, 150)), (25, (200, 150)), (-40, (30, 20))])
+def test_what_is_put_back_comes_out_again(degrees, centre):
+    """A change that is added to a picture is what the aligned face then has more, but for the fading edge."""
+    picture = np.full((300, 400, 3), 100, np.uint8)
+    face = face_at(centre, 96, degrees)
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    change = 60 * np.exp(-8 * ((x - 0.2) ** 2 + (y + 0.1) ** 2))  # off the middle: a wrong turn would show
+    changed = alignment.put_back(picture, face, change)
+    found = alignment.align(changed, face).astype(float) - 100
+    inside = np.ones((48, 48), bool)
+    if min(centre) < 96:  # what lies outside the picture cannot come back
+        inside[:, :34] = inside[:30] = False
+    assert np.abs(found - change)[inside].max() < 4
+    assert (picture == 100).all()
+    y, x = np.mgrid[:300, :400]
+    far = np.hypot(x - centre[0], y - centre[1]) > 50
+    assert (changed[far] == 100).all()

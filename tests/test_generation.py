@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facelib import generation, prior, vqvae
+from facelib import cli, generation, images, prior, vqvae
 from facelib.emotions import EMOTIONS
 from facelib.paths import InputError
 
@@ -66,6 +66,107 @@ def test_an_edit_leaves_the_rest(generator):
     keep = asked["keep"][0].reshape(6, 6)
     assert keep[0].all() and keep[:, 0].all() and not keep[4, 2:4].any() and not keep[2, 1:5].any()
     assert len(asked["keep"]) == 6
+
+
+def test_a_strip_changes_nothing_but_what_is_asked(generator):
+    strip = generator.between("sad", "happy", n=4, seed=2)
+    assert strip.shape == (4, 48, 48)
+    np.testing.assert_array_equal(strip, generator.between("sad", "happy", n=4, seed=2))
+    same = generator.between("sad", "sad", n=4, seed=2)
+    assert (same == same[:1]).all()  # every row drew the same numbers
+
+
+def test_a_morph_starts_and_ends_at_its_pictures(generator):
+    film = generator.morph(PICTURES[0], PICTURES[1], n=5)
+    ends = generator.reconstruct(PICTURES[:2])
+    np.testing.assert_allclose(film[[0, -1]].astype(int), ends, atol=1)
+    assert film.shape == (5, 48, 48)
+
+
+class Brighter:
+    """Stands for a generator: its edit adds 40 gray levels to the lower half of a face."""
+
+    def reconstruct(self, faces):
+        return faces
+
+    def edit(self, faces, emotion, **options):
+        assert emotion == {"happy": 1.0} or emotion == "happy"
+        changed = faces.astype(int)
+        changed[:, 24:] += 40
+        return np.clip(changed, 0, 255).astype(np.uint8)
+
+    def morph(self, first, second, n=12):
+        return np.linspace(first, second, n).astype(np.uint8)
+
+    def sample(self, emotion, n, seed, **options):
+        return np.full((n, 48, 48), 10 * seed, np.uint8)
+
+    def between(self, first, second, n, seed, **options):
+        return np.full((n, 48, 48), 200, np.uint8)
+
+
+def test_a_photograph_keeps_all_but_its_face():
+    import skimage.data
+
+    photograph = skimage.data.astronaut()
+    changed, faces, edited = generation.edit_photograph(Brighter(), photograph, "happy")
+    assert len(faces) == len(edited) == 1 and changed.shape == photograph.shape
+    difference = changed.astype(int) - photograph
+    y, x = np.nonzero(np.abs(difference).max(-1) > 20)
+    assert 110 < y.min() and y.max() < 200 and 170 < x.min() and x.max() < 275  # the lower face, no more
+    with pytest.raises(InputError, match="no face was found"):
+        generation.edit_photograph(Brighter(), np.full((200, 200, 3), 90, np.uint8), "happy")
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    monkeypatch.setattr(generation, "load_generator", lambda codec=None, model=None: Brighter())
+
+
+@pytest.mark.parametrize(
+    "words, name, shape",
+    [
+        ("--emotion fear -n 8", "faces.png", (2 * 98, 4 * 98)),
+        ("--emotion all -n 3", "sheet.png", (7 * 98, 3 * 98)),
+        ("--emotion happy=2 sad --enlarge 1 -n 1", "one.png", (49, 49)),
+        ("--emotion sad --to happy -n 5", "strip.gif", (96, 96)),
+    ],
+)
+def test_generate_writes_what_its_name_says(shipped, tmp_path, words, name, shape):
+    assert cli.main(["generate", *words.split(), "-o", str(tmp_path / name)]) == 0
+    assert images.read_image(tmp_path / name).shape[:2] == shape
+
+
+def test_generate_fills_a_folder(shipped, tmp_path):
+    assert cli.main(["generate", "--emotion", "fear", "-n", "3", "-o", str(tmp_path / "faces")]) == 0
+    assert sorted(p.name for p in (tmp_path / "faces").iterdir()) == ["0000.png", "0001.png", "0002.png"]
+
+
+def test_edit_writes_faces_films_and_photographs(shipped, tmp_path):
+    import skimage.data
+
+    images.write_image(tmp_path / "photo.png", skimage.data.astronaut())
+    command = ["edit", str(tmp_path / "photo.png"), "--emotion", "happy", "-o"]
+    assert cli.main([*command, str(tmp_path / "faces.png")]) == 0
+    assert images.read_image(tmp_path / "faces.png").shape[:2] == (2 * 98, 98)  # before above after
+    assert cli.main([*command, str(tmp_path / "film.gif")]) == 0
+    assert cli.main([*command, str(tmp_path / "whole.png"), "--blend"]) == 0
+    assert images.read_image(tmp_path / "whole.png").shape == (512, 512, 3)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("generate --emotion joy -o a.png", "unknown emotion 'joy'"),
+        ("generate --emotion happy=much -o a.png", "write NAME or NAME=SHARE"),
+        ("generate --emotion happy -o a.doc", "write a .png or .jpg"),
+        ("generate --emotion happy -o a.png --codec nowhere", "no finished run"),
+        ("edit nowhere.png --emotion happy -o a.png", "nowhere.png"),
+    ],
+)
+def test_commands_name_what_is_wrong(capsys, words, said):
+    assert cli.main(words.split()) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_shares_of_emotions():

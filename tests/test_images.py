@@ -398,3 +398,31 @@ def test_write_image(tmp_path, monkeypatch):
         images.write_image(tmp_path / "a.jpg", ASTRONAUT[:10])
     assert sorted(os.listdir(tmp_path)) == ["a.jpg", "new"]  # nothing half written, the old one is whole
     assert images.read_image(tmp_path / "a.jpg").shape == ASTRONAUT.shape
+
+
+@pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
+def test_films_are_read_back(tmp_path, name):
+    import cv2
+
+    frames = np.stack([np.full((64, 96), value, np.uint8) for value in (0, 100, 200)])
+    images.write_animation(tmp_path / name, frames)
+    film, found = cv2.VideoCapture(str(tmp_path / name)), []
+    if name.endswith("gif"):
+        from PIL import Image, ImageSequence
+
+        found = [np.asarray(f.convert("L")) for f in ImageSequence.Iterator(Image.open(tmp_path / name))]
+    else:
+        while (frame := film.read()[1]) is not None:
+            found.append(frame[..., 0])
+    assert len(found) == 3
+    np.testing.assert_allclose([frame.mean() for frame in found], [0, 100, 200], atol=8)
+    assert found[0].shape == (64, 96)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_films_of_other_kinds_or_in_closed_places_are_named(tmp_path):
+    with pytest.raises(InputError, match="a film is a .gif or an .mp4"):
+        images.write_animation(tmp_path / "film.avi", np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        images.write_animation(tmp_path / "file" / "film.gif", np.zeros((2, 8, 8), np.uint8))
