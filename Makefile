@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: run test notebooks lab lint constraints clean help
+.PHONY: run test notebooks report lab lint constraints clean help
 
 run: $(VENV)/.run  ## install into .venv and run every notebook on the embedded data; results in runs/
 	@$(PY) -m facelib.cli run $(ARGS)
@@ -27,6 +27,9 @@ test: $(VENV)/.test $(VENV)/.peers  ## all tests: units, notebooks compared with
 
 notebooks: $(VENV)/.run  ## execute the notebooks in place on the drawn faces, to commit them
 	@$(PY) -m facelib.runner $(ARGS)
+
+report: $(VENV)/.run  ## the weekly reports, HTML and PDF, from reports/metrics (ARGS="--week 2 --lang en")
+	@$(PY) -m facelib.cli report $(ARGS)
 
 lab: $(VENV)/.run  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(ARGS)

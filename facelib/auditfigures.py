@@ -1,4 +1,6 @@
-"""What the audit found, as a page of text and as figures: counts, mean faces, label noise, copies, quality.
+"""What the audit found, as a page of text and as figures: counts, label noise, rare against noisy.
+
+What pixels alone tell is drawn in ``pixelfigures``.
 
 Each function but ``describe`` returns a matplotlib Figure. Where one takes ``sets``, it draws audits side by
 side: a mapping from a title to what ``Audit.to_metrics`` gives, or to the "metrics" of ``02-audit-*.json``,
@@ -12,25 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facelib import toyfaces
 from facelib.audit import READERS
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.evaluation import wilson
+from facelib.figures import INK, PALE, heading, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 _K = len(EMOTIONS)
-_INK, _PALE = "#333333", "#9A9A9A"
-#: The measures of ``audit.quality`` that are drawn, with the name of their axis.
-MEASURES = {
-    "sharpness": "sharpness (variance of the Laplacian)",
-    "contrast": "contrast (standard deviation)",
-    "brightness": "exposure (mean brightness)",
-    "resolution": "resolution really present (pixels)",
-}
 #: How the readers of ``facelib.audit`` are drawn: marker, and whether it is filled.
 _MARKS = {
     "annotator": ("o", False),
@@ -102,7 +94,7 @@ def describe(record: Mapping) -> str:
 
 def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     """Pictures of each class, one panel a set, and in the last panel how many times larger the largest is."""
-    figure = _sheet(9.5, 3.3)
+    figure = sheet(9.5, 3.3)
     widths = [*[1.25] * len(sets), 1]
     *grid, last = figure.subplots(1, len(sets) + 1, sharey=True, width_ratios=widths)
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
@@ -110,28 +102,26 @@ def class_counts(sets: Mapping[str, Mapping]) -> Figure:
         axis.barh(EMOTIONS, n, color=COLOURS, height=0.72)
         for y, count in enumerate(n):
             axis.text(
-                count, y, f" {count:,.0f} · {count / n.sum():.1%}", va="center", fontsize=8.5, color=_INK
+                count, y, f" {count:,.0f} · {count / n.sum():.1%}", va="center", fontsize=8.5, color=INK
             )
         axis.set(xlim=(0, 1.45 * n.max()), xticks=[], xlabel=f"pictures (of {n.sum():,.0f})")
-        _title(axis, title)
+        heading(axis, title)
     for i, (title, found) in enumerate(sets.items()):
         ratio = _column(found, "imbalance")
         y = np.arange(_K) + (0.18 if i else -0.18) * (len(sets) > 1)
         last.hlines(y, 1, ratio, color=COLOURS, linewidth=2, alpha=0.5)
         face = ["white"] * _K if i else COLOURS
         last.scatter(ratio, y, color=face, edgecolor=COLOURS, s=42, zorder=3)
-        last.scatter([], [], color="white" if i else _INK, edgecolor=_INK, s=42, label=title)
+        last.scatter([], [], color="white" if i else INK, edgecolor=INK, s=42, label=title)
         worst = int(np.nanargmax(ratio))
-        last.text(
-            1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=8.5, color=_INK
-        )
+        last.text(1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=8.5, color=INK)
     last.set_xscale("log")
     last.set_xticks([1, 2, 4, 8, 16], [f"×{x}" for x in (1, 2, 4, 8, 16)])
     last.minorticks_off()
     last.set(xlim=(0.93, 30), xlabel="largest class ÷ this class")
-    last.axvline(1, color=_PALE, linewidth=0.8)
+    last.axvline(1, color=PALE, linewidth=0.8)
     last.legend(frameon=False, fontsize=7.5, loc="lower right", handletextpad=0.1, borderaxespad=0)
-    _title(last, "imbalance ratio")
+    heading(last, "imbalance ratio")
     grid[0].invert_yaxis()
     grid[0].tick_params(labelsize=10)
     for axis in (*grid, last):
@@ -140,62 +130,9 @@ def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     return figure
 
 
-def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
-    """The contact sheet of the drawn faces: a row for each emotion, ``columns`` persons, and the rows' names.
-
-    The persons are always the same, whatever set a notebook draws, so that the saved picture is too.
-    """
-    gap = 4
-    sheet = toyfaces.contact_sheet(columns=columns, size=size, gap=gap)
-    left = 0.95
-    width = 8.0
-    inch = (width - left) / sheet.shape[1]
-    figure = _sheet(width, sheet.shape[0] * inch, layout=None, dpi=90)  # many grays: the notebook stays small
-    axis = figure.add_axes((left / width, 0, 1 - left / width, 1))
-    axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-    for row, (emotion, colour) in enumerate(zip(EMOTIONS, COLOURS, strict=True)):
-        middle = gap + row * (size + gap) + size / 2
-        axis.text(
-            -2 * gap, middle, emotion, ha="right", va="center", fontsize=11, weight="bold", color=colour
-        )
-    axis.axis("off")
-    return figure
-
-
-def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
-    """The mean picture of each class, and below it what sets it apart from the mean of all classes.
-
-    images: (n, s, s) uint8; labels: (n,) in 0..6. The lower row is red where the class is brighter than the
-    mean of the classes' means, blue where it is darker, on one scale; how bright the class is as a whole is
-    taken out, since that is light and no expression. An absent class is left out.
-    """
-    means = {i: images[labels == i].mean(0) for i in range(_K) if (labels == i).any()}
-    middle = np.mean(list(means.values()), axis=0)
-    apart = {i: mean - middle - (mean - middle).mean() for i, mean in means.items()}
-    most = max(np.abs(each).max() for each in apart.values()) or 1
-    figure = _sheet(9.5, 3.0)
-    grid = figure.subplots(2, _K)
-    for i, (top, bottom) in enumerate(grid.T):
-        top.set_title(EMOTIONS[i], fontsize=10, color=COLOURS[i], weight="bold")
-        if i in means:
-            top.imshow(means[i], cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
-            shown = bottom.imshow(apart[i], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="bicubic")
-            bottom.set_xlabel(f"{(labels == i).sum():,} pictures", fontsize=8.5)
-        for axis in (top, bottom):
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-    grid[0, 0].set_ylabel("mean", fontsize=9.5)
-    grid[1, 0].set_ylabel("minus the mean\nof all classes", fontsize=9.5)
-    bar = figure.colorbar(shown, ax=grid[1], shrink=0.8, pad=0.01, aspect=14)
-    bar.set_label("gray levels", fontsize=8.5)
-    bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)
-    return figure
-
-
 def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
     """Heat maps: of the pictures with a label (row), the per cent with each leading answer (column)."""
-    figure = _sheet(4.9 * len(sets), 4.6)
+    figure = sheet(4.9 * len(sets), 4.6)
     grid = figure.subplots(1, len(sets), squeeze=False).ravel()
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
         matrix = np.array(found["agreement"]["matrix"], float)
@@ -207,7 +144,7 @@ def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
                 axis.text(
                     column, row, f"{value:.0f}" if value >= 0.5 else "·", ha="center", va="center",
                     fontsize=10.5 if row == column else 9, weight="bold" if row == column else "normal",
-                    color="white" if value > 55 else _INK if value >= 0.5 else _PALE,
+                    color="white" if value > 55 else INK if value >= 0.5 else PALE,
                 )  # fmt: skip
         fear = EMOTIONS.index("fear")
         axis.add_patch(_box(-0.5, fear - 0.5, _K, 1, COLOURS[fear]))
@@ -218,7 +155,7 @@ def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
             tick.set(color=colour, weight="bold")
         axis.tick_params(length=0, labelsize=9.5)
         axis.spines[:].set_visible(False)
-        _title(axis, f"{title}: {matrix.trace() / matrix.sum():.0%} agree")
+        heading(axis, f"{title}: {matrix.trace() / matrix.sum():.0%} agree")
     return figure
 
 
@@ -235,7 +172,7 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     gap = 0.018 * total
     starts = [np.r_[0, np.cumsum(matrix.sum(axis) + gap)[:-1]] for axis in (1, 0)]  # of labels, of answers
     left, right = (start.copy() for start in starts)
-    figure = _sheet(8.6, 5.4)
+    figure = sheet(8.6, 5.4)
     axis = figure.subplots()
     moves = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
     for row in range(_K):
@@ -259,108 +196,10 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
         share = {"ha": "right", "va": "center", "fontsize": 10, "color": COLOURS[chosen]}
         axis.text(1.52, starts[1][i] + answers[i] / 2, f"{went[i]:.0%} of {highlight}", **share)
     for x, text in ((0, "the label says"), (1, "the annotators' leading answer")):
-        axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=_INK)
+        axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=INK)
     axis.set(xlim=(-0.24, 1.53), ylim=(total + 7 * gap, -0.07 * total))
     axis.axis("off")
-    _title(axis, f"{title}: where the pictures labelled {highlight} go")
-    return figure
-
-
-def leaks(sets: Mapping[str, Mapping]) -> Figure:
-    """How much of the two test splits also stands in Training: exact copies, and near ones."""
-    figure = _sheet(8.2, 0.75 + 0.85 * len(sets))
-    axis = figure.subplots()
-    names, y = [], 0.0
-    for title, found in sets.items():
-        for split in ("PublicTest", "PrivateTest"):
-            leaked = found["also_in_training"][split]
-            n = sum(found["counts"][split])
-            left = 0.0
-            for kind, colour, alpha in (("leaked", "#D55E00", 1.0), ("near_leaked", "#D55E00", 0.4)):
-                share = leaked[kind] / n
-                axis.barh(y, share, left=left, color=colour, alpha=alpha, height=0.72, edgecolor="white")
-                if share > 0.012:
-                    axis.text(
-                        left + share / 2, y, f"{leaked[kind]:,}", ha="center", va="center", fontsize=9,
-                        color="white" if alpha == 1 else _INK,
-                    )  # fmt: skip
-                left += share
-            axis.text(left + 0.001, y, f" {left:.1%} of {n:,}", va="center", fontsize=9, color=_INK)
-            names.append((y, f"{title}\n{split}"))
-            y += 1
-        y += 0.35
-    axis.set_yticks(*zip(*names, strict=True), fontsize=9)
-    axis.invert_yaxis()
-    most = max(patch.get_x() + patch.get_width() for patch in axis.patches)
-    axis.set(xlim=(0, 1.28 * max(most, 0.01)), xlabel="share of the split that also stands in Training")
-    axis.xaxis.set_major_formatter(_percent)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", left=False)
-    for alpha, text in ((1.0, "to the pixel"), (0.4, "nearly (perceptual hash and correlation)")):
-        axis.bar(0, 0, color="#D55E00", alpha=alpha, label=text)
-    axis.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return figure
-
-
-def twins(found: Mapping, title: str) -> Figure:
-    """Of the near-equal pairs in which a class occurs, the share whose two labels differ (Wilson's interval).
-
-    Two copies of one photograph were labelled twice by the same procedure, so this is the labels' own
-    repeatability. A photograph with three copies counts in three pairs: the intervals are a little narrow.
-    """
-    counted = found["near_duplicates"]["label_differs_of"]
-    n, differ = (np.array([counted[e][key] for e in EMOTIONS], float) for key in ("pairs", "differ"))
-    share, (low, high) = differ / np.where(n > 0, n, np.nan), wilson(differ, n)
-    figure = _sheet(8.2, 2.9)
-    axis = figure.subplots()
-    axis.barh(EMOTIONS, share, color=COLOURS, height=0.7)
-    axis.hlines(range(_K), low, high, color=_INK, linewidth=1.4)
-    for y in range(_K):
-        if n[y]:
-            axis.text(high[y], y, f"  {differ[y]:.0f} of {n[y]:.0f}", va="center", fontsize=9, color=_INK)
-    axis.set(xlim=(0, 1.2 * np.nanmax(high)), xlabel="share of pairs whose two labels differ")
-    axis.invert_yaxis()
-    axis.xaxis.set_major_formatter(_percent)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", left=False, labelsize=10)
-    _title(axis, f"{title}: one photograph, two labels")
-    return figure
-
-
-def quality_distributions(
-    rows: DataFrame, title: str, other: Mapping | None = None, other_title: str = ""
-) -> Figure:
-    """Box plots of ``MEASURES`` per class: median, half of the pictures, nine tenths; outliers are not drawn.
-
-    rows: ``Audit.rows``. other: the metrics of another audit, whose medians are marked.
-    """
-    figure = _sheet(9.5, 5.6)
-    grid = figure.subplots(2, 2, sharex=True).ravel()
-    for axis, (measure, label) in zip(grid, MEASURES.items(), strict=True):
-        values = [rows.loc[(rows.label == i) & ~rows.constant, measure] for i in range(_K)]
-        drawn = axis.boxplot(
-            values, positions=range(_K), widths=0.62, whis=(5, 95), showfliers=False, patch_artist=True,
-            medianprops={"color": "white", "linewidth": 2}, whiskerprops={"color": _PALE},
-            capprops={"visible": False},
-        )  # fmt: skip
-        for box, colour in zip(drawn["boxes"], COLOURS, strict=True):
-            box.set(facecolor=colour, edgecolor="none", alpha=0.85)
-        if other is not None:
-            axis.scatter(
-                range(_K), _column(other, measure), marker="D", s=30, color="white", edgecolor="black",
-                zorder=4, label=f"median of {other_title}",
-            )  # fmt: skip
-        if measure == "sharpness":
-            axis.set_yscale("log")
-        axis.set_xticks(range(_K), EMOTIONS, rotation=25)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", color="#E4E4E4", linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.set_title(label, fontsize=10, loc="left")
-        axis.tick_params(labelsize=9)
-    if other is not None:
-        grid[0].legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="lower right")
-    figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
+    heading(axis, f"{title}: where the pictures labelled {highlight} go")
     return figure
 
 
@@ -371,7 +210,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     ``facelib.audit``, whom rarity costs nothing, does not find; with 95 % intervals. The lines are the limits
     of that module: half an even share, and a recall of three quarters of the classes' mean.
     """
-    figure = _sheet(5.0 * len(sets), 4.7)
+    figure = sheet(5.0 * len(sets), 4.7)
     grid = figure.subplots(1, len(sets), squeeze=False, sharex=True, sharey=True).ravel()
     points = []
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
@@ -383,11 +222,11 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
         points.append((rarity, missed, high))
         axis.axvspan(2, 99, color="#009E73", alpha=0.07, linewidth=0)
         axis.axhspan(limit, 2, color="#7B4EA3", alpha=0.07, linewidth=0)
-        axis.axvline(2, color=_PALE, linewidth=0.9, linestyle="--")
-        axis.axhline(limit, color=_PALE, linewidth=0.9, linestyle="--")
+        axis.axvline(2, color=PALE, linewidth=0.9, linestyle="--")
+        axis.axhline(limit, color=PALE, linewidth=0.9, linestyle="--")
         axis.vlines(rarity, low, high, color=COLOURS, linewidth=2.4, alpha=0.6)
         axis.scatter(rarity, missed, color=COLOURS, s=90, edgecolor="white", linewidth=1.2, zorder=3)
-        _title(axis, title)
+        heading(axis, title)
         axis.set_xlabel("how rare: even share ÷ its share")
         axis.text(0.46, limit + 0.012, "noisy", color="#7B4EA3", fontsize=11, style="italic")
         axis.text(
@@ -399,7 +238,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     grid[0].set_xticks([0.5, 1, 2, 4, 8, 16], ["×0.5", "×1", "×2", "×4", "×8", "×16"])
     for axis in grid:
         axis.minorticks_off()
-    grid[0].yaxis.set_major_formatter(_percent)
+    grid[0].yaxis.set_major_formatter("{x:.0%}")
     grid[0].set_ylabel("how noisy: missed by the best balanced reader")
     figure.draw_without_rendering()  # lays the axes out, so that names can be placed in pixels
     for axis, (rarity, missed, _) in zip(grid, points, strict=True):
@@ -415,7 +254,7 @@ def best_recall(
     networks: title of a set -> (name, metrics of ``evaluation.classification_metrics``) of a network on that
     set, whose recall is drawn beside the readers' as a cross.
     """
-    figure = _sheet(4.9 * len(sets), 4.8)
+    figure = sheet(4.9 * len(sets), 4.8)
     grid = figure.subplots(1, len(sets), squeeze=False, sharex=True, sharey=True).ravel()
     offsets = dict(zip(READERS, np.linspace(-0.24, 0.24, len(READERS)), strict=True))
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
@@ -437,7 +276,7 @@ def best_recall(
                 zorder=3,
             )
             axis.scatter(
-                [], [], marker=marker, s=34, color=_INK if filled else "white", edgecolor=_INK, label=reader
+                [], [], marker=marker, s=34, color=INK if filled else "white", edgecolor=INK, label=reader
             )
         if networks and title in networks:
             name, metrics = networks[title]
@@ -445,10 +284,10 @@ def best_recall(
             axis.scatter(
                 recall, np.arange(_K), marker="x", s=64, color="black", linewidth=1.8, zorder=4, label=name
             )
-        axis.axvline(1 / _K, color=_PALE, linewidth=0.9, linestyle=":")
+        axis.axvline(1 / _K, color=PALE, linewidth=0.9, linestyle=":")
         axis.set_yticks(range(_K), EMOTIONS, fontsize=10)
         axis.set(xlim=(0, 1.02), ylim=(_K - 0.5, -0.5), xlabel="recall (dotted: guessing)")
-        axis.xaxis.set_major_formatter(_percent)
+        axis.xaxis.set_major_formatter("{x:.0%}")
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", left=False)
         axis.set_title(title, fontsize=10.5, loc="left", weight="bold")
@@ -460,13 +299,6 @@ def best_recall(
 # --- small things ------------------------------------------------------------------------------------------
 
 
-def _sheet(width: float, height: float, layout: str | None = "constrained", dpi: int = 110) -> Figure:
-    """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=dpi, layout=layout)
-
-
 def _column(found: Mapping, key: str) -> np.ndarray:
     """One number of each class, (7,) float64; what a metrics file holds as null is nan."""
     return np.array([found["classes"][emotion][key] for emotion in EMOTIONS], float)
@@ -474,14 +306,6 @@ def _column(found: Mapping, key: str) -> np.ndarray:
 
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.1%}"
-
-
-def _percent(value: float, _: int) -> str:
-    return f"{value:.0%}"
-
-
-def _title(axis: Axes, text: str) -> None:
-    axis.set_title(text, fontsize=10.5, loc="left", weight="bold")
 
 
 def _box(x: float, y: float, width: float, height: float, colour: str, fill: bool = False):

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from facelib import saliency
-from facelib.auditfigures import _INK, _PALE, _percent, _sheet, _title
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.figures import INK, PALE, bare, heading, sheet
 from facelib.toydraw import UNITS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
     """Confusion matrices of ``confusion.shares``: per cent of the row, with the count below."""
     from matplotlib.patches import Rectangle
 
-    figure = _sheet(5.0 * len(sets), 4.9, dpi=90)
+    figure = sheet(5.0 * len(sets), 4.9, dpi=90)
     grid = figure.subplots(1, len(sets), squeeze=False).ravel()
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
         counts, share = (np.array(found[key], float) for key in ("counts", "share"))
@@ -38,13 +38,13 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
         for row, column in np.ndindex(_K, _K):
             value, n = share[row, column], counts[row, column]
             if n:
-                colour = "white" if value > 0.55 else _INK
+                colour = "white" if value > 0.55 else INK
                 text = {"ha": "center", "va": "center", "color": colour}
                 bold = "bold" if row == column else "normal"
                 axis.text(column, row - 0.12, f"{100 * value:.0f}", fontsize=10.5, weight=bold, **text)
                 axis.text(column, row + 0.26, f"{n:.0f}", fontsize=6.5, **text)
             else:
-                axis.text(column, row, "·", ha="center", va="center", color=_PALE)
+                axis.text(column, row, "·", ha="center", va="center", color=PALE)
         for a, b in (("fear", "surprise"), ("surprise", "fear"), ("fear", "sad")):
             frame = Rectangle((_AT[b] - 0.47, _AT[a] - 0.47), 0.94, 0.94, fill=False, linewidth=2)
             axis.add_patch(frame).set_edgecolor(_COLOUR[a])
@@ -55,13 +55,13 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
             tick.set(color=colour, weight="bold")
         axis.tick_params(length=0, labelsize=9.5)
         axis.spines[:].set_visible(False)
-        _title(axis, f"{title}: {counts.trace() / counts.sum():.0%} right")
+        heading(axis, f"{title}: {counts.trace() / counts.sum():.0%} right")
     return figure
 
 
 def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) -> Figure:
     """Shares (label, answer) of ``confusion.shares`` with their intervals, a colour for each answer."""
-    figure = _sheet(8.6, 0.9 + 0.36 * len(pairs), dpi=90)
+    figure = sheet(8.6, 0.9 + 0.36 * len(pairs), dpi=90)
     grid = figure.subplots(1, len(sets), sharex=True, sharey=True, squeeze=False).ravel()
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
         for y, (a, b) in enumerate(pairs):
@@ -70,13 +70,13 @@ def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) ->
                 continue
             axis.hlines(y, low, high, color=_COLOUR[b], linewidth=5, alpha=0.35)
             axis.scatter(value, y, color=_COLOUR[b], s=46, zorder=3)
-            axis.text(high, y, f"  {value:.0%}", va="center", fontsize=9, color=_INK)
+            axis.text(high, y, f"  {value:.0%}", va="center", fontsize=9, color=INK)
         axis.set_yticks(range(len(pairs)), [f"{a} → {b}" for a, b in pairs])
-        axis.xaxis.set_major_formatter(_percent)
+        axis.xaxis.set_major_formatter("{x:.0%}")
         axis.set_xlim(left=0)
         axis.margins(x=0.14)
-        _bare(axis)
-        _title(axis, title)
+        bare(axis)
+        heading(axis, title)
         axis.set_xlabel("share of the label's pictures")
     grid[0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
@@ -86,7 +86,7 @@ def projections(
     views: Mapping[str, np.ndarray], labels: np.ndarray, chosen=("fear", "surprise", "sad")
 ) -> Figure:
     """Flat maps of the feature space, name -> (n, 2): the chosen classes in colour, the others pale."""
-    figure = _sheet(9.5, 4.6, dpi=90)
+    figure = sheet(9.5, 4.6, dpi=90)
     grid = figure.subplots(1, len(views), squeeze=False).ravel()
     for axis, (title, points) in zip(grid, views.items(), strict=True):
         others = ~np.isin(labels, [_AT[name] for name in chosen])
@@ -99,7 +99,7 @@ def projections(
             axis.scatter([], [], s=30, color=_COLOUR[name], label=name)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_color("#D9D9D9")
-        _title(axis, title)
+        heading(axis, title)
     handles, names = grid[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=10)
     return figure
@@ -107,7 +107,7 @@ def projections(
 
 def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "sad", "happy")) -> Figure:
     """The labels of the nearest neighbours (``confusion.neighbours``), above what chance would give."""
-    figure = _sheet(9.5, 0.9 + 0.52 * len(chosen), dpi=90)
+    figure = sheet(9.5, 0.9 + 0.52 * len(chosen), dpi=90)
     grid = figure.subplots(1, len(sets), sharey=True, squeeze=False).ravel()
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
         expected = np.array(found["expected"], float).mean(0)
@@ -142,9 +142,9 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
         axis.set(
             xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel=f"labels of the {found['k']} nearest pictures"
         )
-        axis.xaxis.set_major_formatter(_percent)
-        _bare(axis)
-        _title(axis, title)
+        axis.xaxis.set_major_formatter("{x:.0%}")
+        bare(axis)
+        heading(axis, title)
     for name in EMOTIONS:
         grid[0].barh(0, 0, color=_COLOUR[name], label=name)
     figure.legend(loc="outside lower center", ncols=_K, frameon=False, fontsize=9.5)
@@ -153,7 +153,7 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
 
 def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear", "sad"))) -> Figure:
     """Every pair's AUC (``confusion.separability``) with interval, from the hardest pair to the easiest."""
-    figure = _sheet(9.5, 5.0, dpi=90)
+    figure = sheet(9.5, 5.0, dpi=90)
     grid = figure.subplots(1, len(sets), sharex=True, squeeze=False).ravel()
     for axis, (title, found) in zip(grid, sets.items(), strict=True):
         area, low, high = (np.array(found[key], float) for key in ("area", "low", "high"))
@@ -166,12 +166,12 @@ def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear"
             axis.hlines(y, low[p], high[p], color=colour, linewidth=4, alpha=0.35)
             axis.scatter(area[p], y, color=colour, s=30, zorder=3)
             axis.text(low[p] - 0.008, y, name, ha="right", va="center", fontsize=8.5,
-                      color=colour if bold else _INK, weight="bold" if bold else "normal")  # fmt: skip
-        axis.axvline(0.5, color=_PALE, linewidth=0.9, linestyle=":")
+                      color=colour if bold else INK, weight="bold" if bold else "normal")  # fmt: skip
+        axis.axvline(0.5, color=PALE, linewidth=0.9, linestyle=":")
         axis.set(yticks=[], ylim=(len(pairs) - 0.4, -0.6), xlim=(0.36, 1.01))
         axis.set_xlabel("AUC of a straight cut (dotted: guessing)")
-        _bare(axis)
-        _title(axis, title)
+        bare(axis)
+        heading(axis, title)
     return figure
 
 
@@ -181,7 +181,7 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
     face (s, s): only for orientation; its outlines lie under the colours.
     """
     names = [(title, which) for title in sets for which in ("fear", "surprise")]
-    figure = _sheet(2.55 * len(names) + 0.7, 3.1, dpi=90)
+    figure = sheet(2.55 * len(names) + 0.7, 3.1, dpi=90)
     grid = figure.subplots(1, len(names), squeeze=False).ravel()
     for axis, (title, which) in zip(grid, names, strict=True):
         maps = {
@@ -211,14 +211,14 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
 
     Means over the persons, with the middle half of them; above, one person at the start, half way and end.
     """
-    figure = _sheet(3.05 * len(paths), 4.3, dpi=90)
+    figure = sheet(3.05 * len(paths), 4.3, dpi=90)
     grid = figure.subplots(2, len(paths), height_ratios=(1, 2.1), squeeze=False)
     for (top, axis), (title, (steps, answers, pictures)) in zip(grid.T, paths.items(), strict=True):
         top.imshow(
             np.concatenate(list(pictures), 1), cmap="gray", vmin=0, vmax=255, interpolation="antialiased"
         )
         top.axis("off")
-        _title(top, title)
+        heading(top, title)
         means = answers.mean(1)
         for i in np.argsort(means.max(0)):
             main = EMOTIONS[i] in ("fear", "surprise") or means[:, i].max() > 0.1
@@ -231,7 +231,7 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
             if main:
                 axis.plot([], [], color=COLOURS[i], linewidth=3, label=EMOTIONS[i])
         axis.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), xlabel="share of the way to fear")
-        axis.yaxis.set_major_formatter(_percent)
+        axis.yaxis.set_major_formatter("{x:.0%}")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=9)
     found = {name: h for axis in grid[1] for h, name in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -242,28 +242,28 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
 
 def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20")) -> Figure:
     """``saliency.unit_shares`` as bars; those that the expert's table tells the two by are filled."""
-    figure = _sheet(8.6, 0.8 + 0.42 * len(found), dpi=90)
+    figure = sheet(8.6, 0.8 + 0.42 * len(found), dpi=90)
     axis = figure.subplots()
     for y, (unit, row) in enumerate(found.items()):
         colour = _COLOUR["fear" if row["value"] >= 0 else "surprise"]
         face = colour if unit in expert else "white"
         axis.barh(y, row["value"], color=face, edgecolor=colour, linewidth=1.6, height=0.66)
-        axis.hlines(y, *row["interval"], color=_INK, linewidth=1.3)
+        axis.hlines(y, *row["interval"], color=INK, linewidth=1.3)
     names = [f"{u}  {UNITS[u]}  {row['from']:g} → {row['to']:g}" for u, row in found.items()]
     axis.set_yticks(range(len(found)), names)
-    axis.axvline(0, color=_INK, linewidth=0.8)
+    axis.axvline(0, color=INK, linewidth=0.8)
     axis.invert_yaxis()
     axis.set_xlabel("← towards surprise      change of log p(fear) / p(surprise)      towards fear →")
     axis.bar(0, 0, color="#666666", label="in the expert's table of differences")
     axis.bar(0, 0, color="white", edgecolor="#666666", label="not in it: only stronger or weaker")
     axis.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    _bare(axis)
+    bare(axis)
     return figure
 
 
 def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
     """With whom a second opinion sides where label and answer differ: title -> {confusion: ``verdicts``}."""
-    figure = _sheet(9.5, 0.95 + 0.36 * max(map(len, sets.values())), dpi=90)
+    figure = sheet(9.5, 0.95 + 0.36 * max(map(len, sets.values())), dpi=90)
     grid = figure.subplots(1, len(sets), squeeze=False).ravel()
     parts = {
         "with_answer": ("the network", "#0072B2"),
@@ -278,15 +278,15 @@ def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
                 axis.barh(y, value, left=left, color=colour, height=0.72, edgecolor="white")
                 if value >= 0.08:
                     axis.text(left + value / 2, y, f"{value:.0%}", ha="center", va="center", fontsize=9,
-                              color=_INK if key == "neither" else "white")  # fmt: skip
+                              color=INK if key == "neither" else "white")  # fmt: skip
                 left += value
         axis.set_yticks(
             range(len(rows)), [f"{name}\n{row['n']} pictures" for name, row in rows.items()], fontsize=8.5
         )
         axis.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-        axis.xaxis.set_major_formatter(_percent)
-        _bare(axis)
-        _title(axis, title)
+        axis.xaxis.set_major_formatter("{x:.0%}")
+        bare(axis)
+        heading(axis, title)
     for name, colour in parts.values():
         grid[0].barh(0, 0, color=colour, label=f"sides with {name}" if name != "neither" else name)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
@@ -295,7 +295,7 @@ def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
 
 def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
     """The price of fear: title -> (``confusion.bias_curve``, ``confusion.tuned``), two panels a set."""
-    figure = _sheet(9.5, 3.6 * len(sets), dpi=90)
+    figure = sheet(9.5, 3.6 * len(sets), dpi=90)
     grid = figure.subplots(len(sets), 2, squeeze=False, sharex=True)
     others = (
         ("surprise_recall", "recall of surprise", "surprise"),
@@ -318,8 +318,8 @@ def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
             interval = key.replace("_recall", "") + "_interval"
             for which, face in (("before", "white"), ("after", "black")):
                 one = found[which]
-                axis.hlines(one[key], *one["fear_interval"], color=_PALE, linewidth=1)
-                axis.vlines(one["fear_recall"], *one[interval], color=_PALE, linewidth=1)
+                axis.hlines(one[key], *one["fear_interval"], color=PALE, linewidth=1)
+                axis.vlines(one["fear_recall"], *one[interval], color=PALE, linewidth=1)
                 words = "as trained" if which == "before" else "bias tuned on PublicTest"
                 axis.scatter(
                     one["fear_recall"],
@@ -332,14 +332,9 @@ def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
                     label=words,
                 )
             axis.set(xlabel="recall of fear", ylabel=label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-            axis.xaxis.set_major_formatter(_percent)
-            axis.yaxis.set_major_formatter(_percent)
+            axis.xaxis.set_major_formatter("{x:.0%}")
+            axis.yaxis.set_major_formatter("{x:.0%}")
             axis.spines[["top", "right"]].set_visible(False)
-        _title(row[0], title)
+        heading(row[0], title)
         row[0].legend(frameon=False, fontsize=9, loc="lower left")
     return figure
-
-
-def _bare(axis) -> None:
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", left=False)

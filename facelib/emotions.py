@@ -23,6 +23,12 @@ FERPLUS = (
 )  # fmt: skip
 #: FER+ column -> FER-2013 label; contempt, unknown and NF (no face) have none.
 FERPLUS_TO_FER = {0: 6, 1: 3, 2: 5, 3: 4, 4: 0, 5: 1, 6: 2}
+#: FER-2013's images of each emotion, per split, in its order.
+OFFICIAL_COUNTS = {
+    "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
+    "PublicTest": (467, 56, 496, 895, 653, 415, 607),
+    "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
+}
 #: Apparent gender, in the order of the gender networks' outputs (DeepFace's order).
 GENDERS = ("woman", "man")
 

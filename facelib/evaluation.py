@@ -200,3 +200,72 @@ def macro_scores(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     recall = np.divide(hits, labelled, where=labelled > 0, out=np.zeros(hits.shape))
     f1 = np.divide(2 * hits, both, where=both > 0, out=np.zeros(hits.shape))
     return recall.sum(1) / (labelled > 0).sum(1), f1.sum(1) / (both > 0).sum(1)
+
+
+# --- what a reliability curve says in one number ---------------------------------------------------------
+
+
+def bins(curve: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """count, confidence and right answers of each bin, (b,) each, the confidence 0 where a bin is empty."""
+    count = np.array(curve["count"], float)
+    confidence, accuracy = (np.nan_to_num(np.array(curve[k], float)) for k in ("confidence", "accuracy"))
+    return count, confidence, np.rint(accuracy * count)
+
+
+def expected_error(curve: Mapping) -> float:
+    """The expected calibration error: mean gap between confidence and accuracy, weighted by answers."""
+    count, confidence, hits = bins(curve)
+    return float(np.abs(hits - count * confidence).sum() / count.sum())
+
+
+def honest_error(curve: Mapping, draws: int = 4000, seed: int = 0) -> tuple[float, float, float]:
+    """What an honest network would show: (lowest, mean, highest) calibration error of 95 % of such networks.
+
+    Honest: of answers given with confidence p, a share p is right. Even that network's error is not 0, since
+    in a bin of a few answers luck alone moves the share. The right answers of each bin are drawn ``draws``
+    times from a binomial distribution with the bin's own count and confidence (as in Vaicenavicius et al.
+    2019, arXiv:1902.06977, who test calibration by resampling).
+    """
+    count, confidence, _ = bins(curve)
+    hits = np.random.default_rng(seed).binomial(count.astype(int), confidence, (draws, len(count)))
+    errors = np.abs(hits - count * confidence).sum(1) / count.sum()
+    low, high = np.percentile(errors, (2.5, 97.5))
+    return float(low), float(errors.mean()), float(high)
+
+
+def excess(curve: Mapping) -> tuple[float, float, float]:
+    """Mean confidence minus accuracy, with its 95 % interval: above 0 is too sure, below 0 too modest."""
+    count, confidence, hits = bins(curve)
+    low, high = wilson(hits.sum(), count.sum())
+    mean = count @ confidence / count.sum()
+    return float(mean - hits.sum() / count.sum()), float(mean - high), float(mean - low)
+
+
+def rejection(curve: Mapping) -> dict[str, np.ndarray]:
+    """What is left if answers below a confidence are refused: one entry for each bin that is not empty.
+
+    Gives threshold, coverage (the share of faces that get an answer), accuracy of these answers and interval
+    (2, b), Wilson's at 95 %; the first entry refuses nobody.
+    """
+    count, _, hits = bins(curve)
+    kept, right = (np.cumsum(each[::-1])[::-1] for each in (count, hits))
+    there = count > 0
+    return {
+        "threshold": np.array(curve["edges"], float)[:-1][there],
+        "coverage": kept[there] / count.sum(),
+        "accuracy": right[there] / kept[there],
+        "interval": wilson(right[there], kept[there]),
+    }
+
+
+def knowing(curve: Mapping) -> float:
+    """How often a right answer was given with more confidence than a wrong one: 0.5 knows nothing, 1 all.
+
+    The area under the ROC curve of the confidence, from bins: answers in one bin count as equally sure, which
+    makes it a cautious estimate where most answers crowd in a few bins.
+    """
+    count, _, hits = bins(curve)
+    wrong = count - hits
+    below = np.cumsum(wrong) - wrong
+    pairs = hits.sum() * wrong.sum()
+    return float((hits * (below + wrong / 2)).sum() / pairs) if pairs else float("nan")

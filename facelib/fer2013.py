@@ -30,16 +30,10 @@ from pathlib import Path
 import numpy as np
 
 from facelib import paths
-from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS, FerData, Split
 from facelib.fersources import ARCHIVES, TABLES, USAGES, Rows, list_folder, match_rows, read_rows, read_votes
 from facelib.paths import InputError
 
-#: The official number of images of each emotion, per split.
-OFFICIAL_COUNTS = {
-    "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
-    "PublicTest": (467, 56, 496, 895, 653, 415, 607),
-    "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
-}
 #: sha256 over the 35,887 labels (one byte each) in the official order, first 16 hex digits.
 OFFICIAL_LABELS = "82c7563585b898ca"
 VOTES = "fer2013new.csv"

@@ -17,6 +17,7 @@ from facelib import paths
 from facelib.emotions import COLOURS, EMOTIONS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from facelib.encoder import Face
@@ -113,13 +114,48 @@ def _undated(extension: str) -> dict:
 
 #: Wherever DeepFace and facelib are compared.
 THEIRS, OURS = "#D55E00", "#0072B2"
+#: Words and lines, and what stands behind them.
+INK, PALE = "#333333", "#9A9A9A"
 
 
-def _sheet(width: float, height: float) -> Figure:
+def sheet(width: float, height: float, layout: str | None = "constrained", dpi: int = 110) -> Figure:
     """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return Figure(figsize=(width, height), dpi=dpi, layout=layout)
+
+
+def heading(axis: Axes, text: str) -> None:
+    axis.set_title(text, fontsize=10.5, loc="left", weight="bold")
+
+
+def bare(axis: Axes, bottom: bool = True) -> None:
+    """No frame but the lower line, if at all."""
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["bottom"].set_visible(bottom)
+    axis.tick_params(axis="y", left=False)
+
+
+def few_ticks():
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(3, steps=[1, 2, 2.5, 5, 10])
+
+
+def percent(value: float, _: int) -> str:
+    return f"{100 * value:.0f} %" if abs(100 * value - round(100 * value)) < 1e-6 else f"{100 * value:.1f} %"
+
+
+def apart(values: list[float], gap: float) -> np.ndarray:
+    """Places for names at these heights, moved until they stand ``gap`` apart."""
+    values = np.nan_to_num(np.array(values, float))
+    order, places = np.argsort(values), values.copy()
+    for _ in range(50):
+        for low, high in zip(order, order[1:], strict=False):
+            short = gap - (places[high] - places[low])
+            if short > 0:
+                places[[low, high]] += np.array([-short, short]) / 2
+    return places
 
 
 def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
@@ -150,7 +186,7 @@ def panels(pictures, titles, columns: int | None = None, width: float = 8.5, sca
     columns = columns or len(pictures)
     rows = -(-len(pictures) // columns)
     ratios = [max(p.shape[1] / p.shape[0] for p in pictures[c::columns]) for c in range(columns)]
-    figure = _sheet(width, rows * (width / sum(ratios) + 0.42))
+    figure = sheet(width, rows * (width / sum(ratios) + 0.42), dpi=100)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios).ravel()
     for axis in grid:
         axis.axis("off")
@@ -175,7 +211,7 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
 
     tallest = [0.16 + 0.062 * max(stage[1] for stage in stages) ** 0.5 for stages in networks.values()]
     ratios = [1.35 * high + 0.72 for high in tallest]  # the limits of y below
-    figure = _sheet(9.5, 1.16 * sum(ratios) + 0.33 * len(networks))
+    figure = sheet(9.5, 1.16 * sum(ratios) + 0.33 * len(networks), dpi=100)
     grid = figure.subplots(len(networks), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
     widest = 0.0
     for axis, top, (title, stages) in zip(grid, tallest, networks.items(), strict=True):
@@ -220,7 +256,7 @@ def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()
     groups: pipeline -> stage -> milliseconds. counted: stages that were not run, only counted (hatched).
     """
     most = max(max(stages.values()) for stages in groups.values())
-    figure = _sheet(8.5, 0.9 + 0.27 * sum(len(stages) for stages in groups.values()))
+    figure = sheet(8.5, 0.9 + 0.27 * sum(len(stages) for stages in groups.values()), dpi=100)
     heights = [len(stages) for stages in groups.values()]
     grid = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     for axis, colour, (title, stages) in zip(grid, (THEIRS, OURS), groups.items(), strict=False):
@@ -245,7 +281,7 @@ def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()
 
 def found_eyes(sides, rates: dict[str, list[float]]) -> Figure:
     """How often both eyes are found in a face (shares in [0, 1]), against the face's width in pixels."""
-    figure = _sheet(7.0, 2.7)
+    figure = sheet(7.0, 2.7, dpi=100)
     axis = figure.subplots()
     for name, colour in zip(rates, (THEIRS, OURS), strict=False):
         axis.plot(sides, rates[name], "o-", color=colour, label=name, markersize=5)
@@ -266,7 +302,7 @@ def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndar
     image: (H, W, 3) uint8 RGB. patch: the frame around the face, turned upright. small: (48, 48) uint8, what
     the emotion network sees.
     """
-    figure = _sheet(8.0, 3.75)
+    figure = sheet(8.0, 3.75, dpi=100)
     left, right = figure.subfigures(1, 2, width_ratios=(0.88, 1))
     picture = left.subplots()
     picture.imshow(annotate(image, [face]), interpolation="antialiased")

@@ -21,6 +21,7 @@ def add_commands(commands) -> None:
     _experiment_parser(commands)
     _run_parser(commands)
     _sweep_parser(commands)
+    _report_parser(commands)
 
 
 # --- audit --------------------------------------------------------------------------------------------
@@ -76,9 +77,10 @@ def _train_parser(commands) -> None:
     parser.add_argument("--model", default="facelib", choices=["facelib", "tiny", "baseline"],
         help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
-        help="emotion only: a shipped network whose answers are learnt besides the labels")  # fmt: skip
+        help="emotion: a shipped network whose answers are learnt besides the labels; "
+        "vqvae: one whose answers coding shall not change")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion only: go on from this finished run, on whole pictures, an eighth as long")  # fmt: skip
+        help="emotion, vqvae: go on from this finished run for a shorter second course")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
         help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
@@ -116,7 +118,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.task in ("vqvae", "prior"):
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
-        if arguments.codec:
+        if task == "prior" and arguments.codec:
             from facelib import generation
 
             options["codec"] = generation.load_network("vqvae", arguments.codec)
@@ -125,9 +127,10 @@ def train(arguments: argparse.Namespace) -> int:
         task = networks.emotion_task(arguments.model)
         architecture = "deepface" if arguments.model == "baseline" else arguments.model
         options["name"] = arguments.model
+    if arguments.task in ("emotion", "vqvae"):
         if arguments.teacher:
             teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
-            options["teacher"] = lambda inputs: teacher.predict(inputs, batch_size=256, verbose=0)
+            options["teacher"] = teacher
         if arguments.start:
             options["start"] = Path(arguments.start)
     output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
@@ -138,16 +141,16 @@ def train(arguments: argparse.Namespace) -> int:
     network.save_weights(output / "final.weights.h5")
     if arguments.ship:
         command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
-        if arguments.task == "emotion":
-            command += f" --model {arguments.model} --dataset {name}"
-            command += f" --teacher {arguments.teacher}" * bool(arguments.teacher)
-            command += f" --start {arguments.start}" * bool(arguments.start)
+        if arguments.task != "gender":
+            command += f" --dataset {name}" + f" --model {arguments.model}" * (arguments.task == "emotion")
+            command += f" --teacher {arguments.teacher}" * ("teacher" in options)
+            command += f" --start {arguments.start}" * ("start" in options)
         facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
         if "start" in options:
             first = options["start"]
             facts["first_course"] = {
                 "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
-                "weights_digest": paths.digest(first / "trained.weights.h5")[:16],
+                "weights_digest": paths.digest(first / recipes.FIRST_COURSE[arguments.task])[:16],
             }
         networks.export(network, task, architecture, facts, recipe, as_graph=task not in ("vqvae", "prior"))
     print(f"done: {output / 'final.weights.h5'}")
@@ -386,3 +389,49 @@ def sweep(arguments: argparse.Namespace) -> int:
         timeout=arguments.timeout,
         memory=_bytes(arguments.memory),
     )
+
+
+# --- report -------------------------------------------------------------------------------------------
+
+
+def _report_parser(commands) -> None:
+    parser = command(
+        commands,
+        "report",
+        report,
+        "write the weekly reports, as HTML and PDF, from reports/metrics and reports/figures",
+        "  facelib report                                   (both weeks, in French)\n"
+        "  facelib report --week 2 --lang en\n"
+        "  facelib report --week 3 --authors us.yml --date 2026-12-04",
+    )
+    parser.add_argument("--week", type=int, choices=[2, 3], help="default: both")
+    parser.add_argument("--lang", default="fr", choices=["fr", "en"])
+    parser.add_argument("--authors", metavar="FILE", help="default reports/authors.yml, which says how")
+    parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest measurement's")
+
+
+def _day(text: str) -> str:
+    from datetime import date
+
+    return date.fromisoformat(text).isoformat()
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from facelib import paths
+    from facelib import report as reports
+
+    place = paths.metrics().parent / "authors.yml"
+    given = arguments.authors or (str(place) if place.exists() else None)
+    authors = parameters([], given) if given else None
+    code = 0
+    for week in [arguments.week] if arguments.week else reports.WEEKS:
+        try:
+            written, stale = reports.build(week, arguments.lang, authors, arguments.date)
+        except paths.InputError as error:  # the other week may be complete
+            print(f"facelib: {error}", file=sys.stderr)
+            code = 1
+            continue
+        for line in stale:
+            print(f"facelib: {line}", file=sys.stderr)
+        print(*written, sep="\n")
+    return code

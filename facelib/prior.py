@@ -61,7 +61,7 @@ class Place(layers.Layer):
         return known * x + (1 - known) * ops.cast(self.hidden, x.dtype) + ops.cast(self.where, x.dtype)
 
 
-def trunk(width: int = 192, blocks: int = 8, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
+def trunk(width: int = 192, blocks: int = 6, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
     """What is known and what is wanted -> what each position should be.
 
     Takes vectors (n, 36, latent) float32, known (n, 36) of 0 and 1, wanted (n, 7): shares of emotions, all 0
@@ -103,7 +103,7 @@ def head(width: int = 192, latent: int = WIDTH, depth: int = DEPTH, codes: int =
 
 def prior(
     width: int = 192,
-    blocks: int = 8,
+    blocks: int = 6,
     heads: int = 6,
     latent: int = WIDTH,
     depth: int = DEPTH,
@@ -188,7 +188,7 @@ def sample(
     probability (nucleus sampling, arXiv:1904.09751). steps: in so many turns the hidden positions are
     uncovered, few at first. codes, keep: (n, 36, depth) and (n, 36) bool: positions that are known already.
     """
-    see, name = model.get_layer("trunk"), model.get_layer("head")
+    see, name = model.get_layer("trunk").predict_on_batch, model.get_layer("head").predict_on_batch
     n, (depth, _, width) = len(wanted), codebooks.shape
     wanted = wanted.astype(np.float32)
     codes = np.zeros((n, POSITIONS, depth), np.int64) if codes is None else codes.astype(np.int64)
@@ -202,14 +202,14 @@ def sample(
         new = turn & ~known
         if not new.any():
             continue
-        most = new.sum(1).max()
+        most = min(POSITIONS, 1 << int(new.sum(1).max() - 1).bit_length())  # few sizes: each is compiled
         places = np.argsort(~new, axis=1, kind="stable")[:, :most]  # (n, most), the new ones first
         vectors = sums_of(codes, codebooks)[..., -1, :]
-        seen = [np.asarray(see([vectors, known.astype(np.float32), w])) for w in _asked(wanted, guidance)]
+        seen = [see([vectors, known.astype(np.float32), w]) for w in _asked(wanted, guidance)]
         seen = [np.take_along_axis(each, places[..., None], 1) for each in seen]
         stack, sums = np.zeros((n, most, depth), np.int64), np.zeros((n, most, depth, width), np.float32)
         for d in range(depth):
-            logits = [ops.convert_to_numpy(name([each, sums]))[:, :, d] for each in seen]
+            logits = [name([each, sums])[:, :, d] for each in seen]
             logits = logits[0] if len(logits) == 1 else logits[1] + guidance * (logits[0] - logits[1])
             stack[..., d] = _choose(logits / temperature, top_p, rng)
             if d + 1 < depth:

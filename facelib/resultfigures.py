@@ -15,13 +15,14 @@ import numpy as np
 
 from facelib.comparison import holm
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.evaluation import wilson
-from facelib.studyfigures import VIEWS, _apart, _bare, _few_ticks, _percent, _sheet
+from facelib.evaluation import bins, excess, expected_error, honest_error, knowing, rejection, wilson
+from facelib.figures import INK, PALE, apart, bare, few_ticks, percent, sheet
+from facelib.studyfigures import VIEWS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _PALE, _BAND = "#333333", "#9A9A9A", "#E2E2E2"
+_BAND = "#E2E2E2"
 #: Networks: titles and colours.
 NETWORKS = {
     "facelib": ("facelib", "#0072B2"),
@@ -34,75 +35,6 @@ NETWORKS = {
 FEW = 20
 _TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
 _COLOUR = dict(zip(EMOTIONS, COLOURS, strict=True))
-
-
-# --- what a reliability curve says in one number ---------------------------------------------------------
-
-
-def bins(curve: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """count, confidence and right answers of each bin, (b,) each, the confidence 0 where a bin is empty."""
-    count = np.array(curve["count"], float)
-    confidence, accuracy = (np.nan_to_num(np.array(curve[k], float)) for k in ("confidence", "accuracy"))
-    return count, confidence, np.rint(accuracy * count)
-
-
-def expected_error(curve: Mapping) -> float:
-    """The expected calibration error: mean gap between confidence and accuracy, weighted by answers."""
-    count, confidence, hits = bins(curve)
-    return float(np.abs(hits - count * confidence).sum() / count.sum())
-
-
-def honest_error(curve: Mapping, draws: int = 4000, seed: int = 0) -> tuple[float, float, float]:
-    """What an honest network would show: (lowest, mean, highest) calibration error of 95 % of such networks.
-
-    Honest: of answers given with confidence p, a share p is right. Even that network's error is not 0, since
-    in a bin of a few answers luck alone moves the share. The right answers of each bin are drawn ``draws``
-    times from a binomial distribution with the bin's own count and confidence (as in Vaicenavicius et al.
-    2019, arXiv:1902.06977, who test calibration by resampling).
-    """
-    count, confidence, _ = bins(curve)
-    hits = np.random.default_rng(seed).binomial(count.astype(int), confidence, (draws, len(count)))
-    errors = np.abs(hits - count * confidence).sum(1) / count.sum()
-    low, high = np.percentile(errors, (2.5, 97.5))
-    return float(low), float(errors.mean()), float(high)
-
-
-def excess(curve: Mapping) -> tuple[float, float, float]:
-    """Mean confidence minus accuracy, with its 95 % interval: above 0 is too sure, below 0 too modest."""
-    count, confidence, hits = bins(curve)
-    low, high = wilson(hits.sum(), count.sum())
-    mean = count @ confidence / count.sum()
-    return float(mean - hits.sum() / count.sum()), float(mean - high), float(mean - low)
-
-
-def rejection(curve: Mapping) -> dict[str, np.ndarray]:
-    """What is left if answers below a confidence are refused: one entry for each bin that is not empty.
-
-    Gives threshold, coverage (the share of faces that get an answer), accuracy of these answers and interval
-    (2, b), Wilson's at 95 %; the first entry refuses nobody.
-    """
-    count, _, hits = bins(curve)
-    kept, right = (np.cumsum(each[::-1])[::-1] for each in (count, hits))
-    there = count > 0
-    return {
-        "threshold": np.array(curve["edges"], float)[:-1][there],
-        "coverage": kept[there] / count.sum(),
-        "accuracy": right[there] / kept[there],
-        "interval": wilson(right[there], kept[there]),
-    }
-
-
-def knowing(curve: Mapping) -> float:
-    """How often a right answer was given with more confidence than a wrong one: 0.5 knows nothing, 1 all.
-
-    The area under the ROC curve of the confidence, from bins: answers in one bin count as equally sure, which
-    makes it a cautious estimate where most answers crowd in a few bins.
-    """
-    count, _, hits = bins(curve)
-    wrong = count - hits
-    below = np.cumsum(wrong) - wrong
-    pairs = hits.sum() * wrong.sum()
-    return float((hits * (below + wrong / 2)).sum() / pairs) if pairs else float("nan")
 
 
 def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
@@ -132,11 +64,11 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
 
 def title(name: str) -> str:
     """A network's name for people."""
-    return NETWORKS.get(name, (name, _INK))[0]
+    return NETWORKS.get(name, (name, INK))[0]
 
 
 def _colour(name: str) -> str:
-    return NETWORKS.get(name, (name, _INK))[1]
+    return NETWORKS.get(name, (name, INK))[1]
 
 
 def find(metrics: Mapping, metric: str) -> tuple[float, np.ndarray]:
@@ -165,7 +97,7 @@ def overview(
     other reader, a dotted line.
     """
     metrics, marks, paid = tuple(metrics), marks or {}, costs(speed)
-    figure = _sheet(2.3 + 1.55 * (len(metrics) + 1), 0.75 + 0.62 * len(records))
+    figure = sheet(2.3 + 1.55 * (len(metrics) + 1), 0.75 + 0.62 * len(records))
     grid = figure.subplots(1, len(metrics) + 1, sharey=True, squeeze=False)[0]
     for axis, metric in zip(grid, (*metrics, "ece"), strict=True):
         for y, (name, record) in enumerate(records.items()):
@@ -181,17 +113,17 @@ def overview(
             _dot(axis, value, y, name)
             if np.isfinite(value):
                 axis.annotate(f"{100 * value:.1f}", (value, y), (0, 7), textcoords="offset points",
-                              ha="center", fontsize=9, color=_INK)  # fmt: skip
+                              ha="center", fontsize=9, color=INK)  # fmt: skip
         if metric in marks:
-            axis.axvline(marks[metric], color=_PALE, linewidth=1.2, linestyle=":", zorder=0.6)
+            axis.axvline(marks[metric], color=PALE, linewidth=1.2, linestyle=":", zorder=0.6)
         emotion = metric in EMOTIONS
         words = f"recall of {metric}" if emotion else _TITLES.get(metric, "calibration error")
-        axis.set_title(words, fontsize=10, loc="left", weight="bold", color=_COLOUR.get(metric, _INK))
+        axis.set_title(words, fontsize=10, loc="left", weight="bold", color=_COLOUR.get(metric, INK))
         axis.margins(x=0.14)
-        axis.xaxis.set_major_locator(_few_ticks())
-        axis.xaxis.set_major_formatter(_percent)
+        axis.xaxis.set_major_locator(few_ticks())
+        axis.xaxis.set_major_formatter(percent)
         axis.tick_params(labelsize=8.5)
-        _bare(axis)
+        bare(axis)
     grid[-1].set_xlim(left=0)
     grid[0].set_yticks(range(len(records)), [""] * len(records))
     grid[0].set_ylim(len(records) - 0.5, -0.7)
@@ -205,8 +137,8 @@ def overview(
                          color=_colour(name), **style)  # fmt: skip
         small = {"fontsize": 8, "color": "#777777"} | style
         grid[0].annotate(" · ".join(lines), (-0.04, y), (0, -8), va="center", **small)
-    keys = {"95 % interval": {"color": _INK, "linewidth": 2.2, "alpha": 0.5}}
-    keys |= {"a reader of ten people's votes": {"color": _PALE, "linestyle": ":"}} if marks else {}
+    keys = {"95 % interval": {"color": INK, "linewidth": 2.2, "alpha": 0.5}}
+    keys |= {"a reader of ten people's votes": {"color": PALE, "linestyle": ":"}} if marks else {}
     _legend(figure, (), keys | {"an honest network's error": {"color": _BAND, "linewidth": 8}})
     return figure
 
@@ -218,7 +150,7 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     """
     pairs = {n: r["metrics"]["against"] for n, r in records.items() if r["metrics"]["against"]["model"] != n}
     p_values = holm([one["p"] for one in pairs.values()])
-    figure = _sheet(8.6, 0.75 + 0.5 * max(len(pairs), 1))
+    figure = sheet(8.6, 0.75 + 0.5 * max(len(pairs), 1))
     axis = figure.subplots()
     most = max((one[key] for one in pairs.values() for key in ("only_a", "only_b")), default=1) or 1
     for y, (name, one) in enumerate(pairs.items()):
@@ -228,8 +160,8 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
                       ha="left" if side > 0 else "right", color=_colour(who), weight="bold")  # fmt: skip
         words = "p < 0.001" if p_values[y] < 0.001 else f"p = {p_values[y]:.2g}"
         verdict = "" if p_values[y] < 0.05 else "\nmay be chance"
-        axis.text(1.3 * most, y, words + verdict, va="center", fontsize=9, color=_INK)
-    axis.axvline(0, color=_INK, linewidth=0.9)
+        axis.text(1.3 * most, y, words + verdict, va="center", fontsize=9, color=INK)
+    axis.axvline(0, color=INK, linewidth=0.9)
     wide = max((one["only_b"] for one in pairs.values()), default=1) + 0.16 * most
     axis.set(xlim=(-wide, 1.85 * most), ylim=(len(pairs) - 0.45, -0.95), xticks=[])
     axis.set_yticks(range(len(pairs)), [f"only {title(name)}" for name in pairs], fontsize=9.5)
@@ -238,13 +170,13 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     for first in {one["model"]: None for one in pairs.values()}:
         axis.text(most / 60, -0.68, f"only {title(first)}", fontsize=9.5, weight="bold", va="center",
                   color=_colour(first))  # fmt: skip
-    _bare(axis, bottom=False)
+    bare(axis, bottom=False)
     return figure
 
 
 def recalls(records: Mapping[str, Mapping], marks: Mapping[str, float] | None = None) -> Figure:
     """Recall of each emotion, a dot with its interval for each network; marks: dotted lines, as above."""
-    figure = _sheet(9.5, 3.1)
+    figure = sheet(9.5, 3.1)
     axis = figure.subplots()
     step = 0.72 / max(len(records), 1)
     for i, emotion in enumerate(EMOTIONS):
@@ -254,12 +186,12 @@ def recalls(records: Mapping[str, Mapping], marks: Mapping[str, float] | None = 
             axis.vlines(x, *ends, color=_colour(name), linewidth=2.4, alpha=0.5)
             _dot(axis, x, value, name)
         if marks and emotion in marks:
-            axis.hlines(marks[emotion], i - 0.44, i + 0.44, color=_INK, linewidth=1.3, linestyle=":")
+            axis.hlines(marks[emotion], i - 0.44, i + 0.44, color=INK, linewidth=1.3, linestyle=":")
     axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, fontsize=10.5, weight="bold")
     for tick, colour in zip(axis.get_xticklabels(), COLOURS, strict=True):
         tick.set_color(colour)
     axis.set(ylim=(0, 1), ylabel="recall", xlim=(-0.55, len(EMOTIONS) - 0.45))
-    line = {"a reader of ten people's votes": {"linestyle": ":", "color": _INK}}
+    line = {"a reader of ten people's votes": {"linestyle": ":", "color": INK}}
     _legend(figure, records, line if marks else {})
     axis.tick_params(axis="x", length=0)
     axis.spines["bottom"].set_visible(False)
@@ -276,12 +208,12 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     """
     columns = min(columns, max(len(curves), 1))
     height = -(-len(curves) // columns)
-    figure = _sheet(9.5, (9.5 / columns + 0.25) * height if columns > 2 else 3.6 * height)
+    figure = sheet(9.5, (9.5 / columns + 0.25) * height if columns > 2 else 3.6 * height)
     grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, (name, curve) in zip(grid, curves.items(), strict=False):
         count, confidence, hits = bins(curve)
         many, edges = count >= FEW, np.array(curve["edges"], float)
-        axis.plot([0, 1], [0, 1], color=_PALE, linewidth=0.9, linestyle="--", zorder=1)
+        axis.plot([0, 1], [0, 1], color=PALE, linewidth=0.9, linestyle="--", zorder=1)
         axis.bar(edges[:-1], 0.22 * count / count.max(), np.diff(edges), align="edge", color=_BAND,
                  edgecolor="white", linewidth=0.5, zorder=0.5)  # fmt: skip
         x, colour = confidence[many], _colour(name)
@@ -289,7 +221,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
         axis.plot(x, hits[many] / count[many], "o-", color=colour, linewidth=1.6, markersize=4.5)
         least, _, most = honest_error(curve)
         words = f"error {100 * expected_error(curve):.1f} %, honest {100 * least:.1f} to {100 * most:.1f} %"
-        axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=8.5, color=_INK)
+        axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=8.5, color=INK)
         axis.set_title(title(name), fontsize=10, loc="left", weight="bold", color=colour, pad=17)
         axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
         axis.tick_params(labelsize=8.5)
@@ -303,7 +235,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
 
 def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
     """Accuracy of the answers that are left when unsure ones are refused (``rejection``), with intervals."""
-    figure = _sheet(8.2, 4.0)
+    figure = sheet(8.2, 4.0)
     axis = figure.subplots()
     ends = []
     for name, curve in curves.items():
@@ -314,11 +246,11 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
         axis.plot(x, y, "o-", color=_colour(name), linewidth=2, markersize=4)
         ends.append((name, y[0]))
     gap = 0.034 * np.diff(axis.get_ylim())[0] / 0.6
-    places = _apart([y for _, y in ends], gap) if ends else []
+    places = apart([y for _, y in ends], gap) if ends else []
     for (name, y), place in zip(ends, places, strict=True):
         axis.annotate(f"{title(name)} {100 * y:.0f}", (1.0, place), (8, 0), textcoords="offset points",
                       va="center", fontsize=9.5, weight="bold", color=_colour(name))  # fmt: skip
-    axis.axhline(goal, color=_PALE, linewidth=0.9, linestyle=":")
+    axis.axhline(goal, color=PALE, linewidth=0.9, linestyle=":")
     axis.set(xlim=(0, 1), xlabel="coverage: share of faces that get an answer", ylabel="accuracy of these")
     _frame(axis, x=True)
     return figure
@@ -327,7 +259,7 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
 def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
     """Accuracy against parameters, and against milliseconds a face: 64 at once, and one alone (open)."""
     paid = {name: row for name, row in costs(speed).items() if name in records}
-    figure = _sheet(9.5, 3.4)
+    figure = sheet(9.5, 3.4)
     grid = figure.subplots(1, 2, sharey=True)
     for name, row in paid.items():
         value, ends = find(records[name]["metrics"], "accuracy")
@@ -346,8 +278,8 @@ def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
         axis.xaxis.grid(color="#EEEEEE")
         _frame(axis, grid=True)
     grid[0].set_ylabel("accuracy")
-    style = {"marker": "o", "linestyle": "", "markeredgecolor": _INK}
-    extra = {w: style | {"markerfacecolor": f} for w, f in (("64 at once", _INK), ("one alone", "white"))}
+    style = {"marker": "o", "linestyle": "", "markeredgecolor": INK}
+    extra = {w: style | {"markerfacecolor": f} for w, f in (("64 at once", INK), ("one alone", "white"))}
     _legend(figure, paid, extra)
     return figure
 
@@ -363,7 +295,7 @@ def _short(value: float, _: int) -> str:
 def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", "macro_f1")) -> Figure:
     """Each network under each of ``VIEWS``: as it is, without leaked pictures, marked by the majority."""
     metrics = tuple(metrics)
-    figure = _sheet(9.5, 3.5)
+    figure = sheet(9.5, 3.5)
     grid = figure.subplots(1, len(metrics), squeeze=False)[0]
     shown = [v for v in VIEWS if all(v == "all" or v in r["metrics"] for r in records.values())]
     for axis, metric in zip(grid, metrics, strict=True):
@@ -396,7 +328,7 @@ STAGES = {
 
 def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
     """Where the time goes: title -> {stage of ``STAGES``: milliseconds}, a stacked bar for each title."""
-    figure = _sheet(8.6, 0.95 + 0.46 * len(times))
+    figure = sheet(8.6, 0.95 + 0.46 * len(times))
     axis = figure.subplots()
     most = max(sum(parts.values()) for parts in times.values())
     for y, parts in enumerate(times.values()):
@@ -404,17 +336,17 @@ def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
         for stage, value in parts.items():
             axis.barh(y, value, left=left, color=STAGES[stage], height=0.68, edgecolor="white", linewidth=0.8)
             if value > 0.045 * most:
-                ink = "white" if stage in ("find", "emotion") else _INK
+                ink = "white" if stage in ("find", "emotion") else INK
                 axis.text(left + value / 2, y, f"{value:.{int(value < 9.95)}f}", ha="center", va="center",
                           fontsize=9, color=ink)  # fmt: skip
             left += value
-        axis.text(left + most / 90, y, f"{left:.0f} ms", va="center", fontsize=9.5, weight="bold", color=_INK)
+        axis.text(left + most / 90, y, f"{left:.0f} ms", va="center", fontsize=9.5, weight="bold", color=INK)
     for stage, colour in STAGES.items():
         axis.barh(0, 0, color=colour, label=stage)
     axis.set_yticks(range(len(times)), times, fontsize=9.5)
     axis.set(xlim=(0, 1.1 * most), ylim=(len(times) - 0.5, -0.5), xlabel="milliseconds of one processor core")
     figure.legend(loc="outside upper center", ncols=len(STAGES), frameon=False, fontsize=9.5)
-    _bare(axis)
+    bare(axis)
     return figure
 
 
@@ -424,7 +356,7 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     Left: faces that keep their emotion, with 95 % intervals. Right: how much of the probability went to other
     emotions, the mean over the faces.
     """
-    figure = _sheet(9.5, 0.95 + 0.36 * len(pairs))
+    figure = sheet(9.5, 0.95 + 0.36 * len(pairs))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
     names = list(dict.fromkeys(name for each in pairs.values() for name in each))
     for y, each in enumerate(pairs.values()):
@@ -443,8 +375,8 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     words = ("faces that keep their emotion", "probability that changes its place")
     for axis, text in zip((left, right), words, strict=True):
         axis.set_title(text, fontsize=10, loc="left", weight="bold")
-        axis.xaxis.set_major_formatter(_percent)
-        _bare(axis)
+        axis.xaxis.set_major_formatter(percent)
+        bare(axis)
     _legend(figure, names)
     return figure
 
@@ -458,9 +390,9 @@ def _dot(axis, x: float, y: float, name: str) -> None:
 
 def _frame(axis, x: bool = False, grid: bool = False) -> None:
     """Two spines, shares as per cent upwards (x: also sideways), pale lines behind (grid)."""
-    axis.yaxis.set_major_formatter(_percent)
+    axis.yaxis.set_major_formatter(percent)
     if x:
-        axis.xaxis.set_major_formatter(_percent)
+        axis.xaxis.set_major_formatter(percent)
     if grid:
         axis.yaxis.grid(color="#EEEEEE")
     axis.set_axisbelow(True)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.figures import INK, PALE, apart, bare, few_ticks, percent, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _PALE, _BAND = "#333333", "#9A9A9A", "#EFEFEF"
+_BAND = "#EFEFEF"
 #: The three ways to mark the answers, as ``audit.views`` calls them, and their titles.
 VIEWS = {
     "all": "PrivateTest as it is",
@@ -76,13 +77,13 @@ def cures(
     if by:
         others.sort(key=lambda row: -np.nan_to_num(find(row, by, view)[0], nan=-1))
     rows, metrics = [first, *others], tuple(metrics)
-    figure = _sheet(2.2 + 1.72 * len(metrics), 1.05 + 0.29 * len(rows))
+    figure = sheet(2.2 + 1.72 * len(metrics), 1.05 + 0.29 * len(rows))
     grid = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axis, metric in zip(grid, metrics, strict=True):
-        colour = _COLOUR.get(metric, _INK)
+        colour = _COLOUR.get(metric, INK)
         value, (low, high), _ = find(first, metric, view)
         axis.axvspan(low, high, color=_BAND, linewidth=0)
-        axis.axvline(value, color=_PALE, linewidth=0.9)
+        axis.axvline(value, color=PALE, linewidth=0.9)
         for y, row in enumerate(rows):
             value, ends, runs = find(row, metric, view)
             axis.axhline(y, color="#E4E4E4", linewidth=0.6, zorder=0.5)
@@ -91,18 +92,18 @@ def cures(
             axis.vlines(runs, y - 0.2, y + 0.2, color=colour, linewidth=0.8, alpha=0.75)
             face = colour if held else "white"
             axis.scatter(value, y, s=38, zorder=3, color=face, edgecolor=colour, linewidth=1.4)
-        axis.axhline(0.5, color=_PALE, linewidth=0.6)
+        axis.axhline(0.5, color=PALE, linewidth=0.6)
         axis.set_title(_TITLES[metric], fontsize=10, loc="left", weight="bold", color=colour)
-        axis.xaxis.set_major_formatter(_percent)
-        axis.xaxis.set_major_locator(_few_ticks())
+        axis.xaxis.set_major_formatter(percent)
+        axis.xaxis.set_major_locator(few_ticks())
         axis.tick_params(labelsize=8.5)
-        _bare(axis)
+        bare(axis)
     grid[0].set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=9.5)
     grid[0].get_yticklabels()[0].set_weight("bold")
     grid[0].set_ylim(len(rows) - 0.5, -0.6)
-    style = {"marker": "o", "linestyle": "", "markeredgecolor": _INK, "markersize": 6}
-    marks = [grid[0].plot([], [], markerfacecolor=face, **style)[0] for face in (_INK, "white")]
-    marks += [grid[0].plot([], [], color=_INK, marker="|", linewidth=1.6, alpha=0.6)[0]]
+    style = {"marker": "o", "linestyle": "", "markeredgecolor": INK, "markersize": 6}
+    marks = [grid[0].plot([], [], markerfacecolor=face, **style)[0] for face in (INK, "white")]
+    marks += [grid[0].plot([], [], color=INK, marker="|", linewidth=1.6, alpha=0.6)[0]]
     words = ["differs from nothing, also after Holm", "may be chance", "95 % interval; ticks: single seeds"]
     figure.legend(marks, words, loc="outside lower right", ncols=3, frameon=False, fontsize=8.5)
     return figure
@@ -123,20 +124,20 @@ def trade(record: Mapping, view: str = "all") -> Figure:
     cost = [change(row, "accuracy", view) for row in rows]
     x, y = (100 * np.array([each[0] for each in found]) for found in (cost, gain))
     xs, ys = (100 * np.array([each[1] for each in found]) for found in (cost, gain))
-    figure = _sheet(8.2, 6.0)
+    figure = sheet(8.2, 6.0)
     axis = figure.subplots()
-    axis.hlines(y, *xs.T, color=_PALE, linewidth=0.8, alpha=0.45)
-    axis.vlines(x, *ys.T, color=_PALE, linewidth=0.8, alpha=0.45)
+    axis.hlines(y, *xs.T, color=PALE, linewidth=0.8, alpha=0.45)
+    axis.vlines(x, *ys.T, color=PALE, linewidth=0.8, alpha=0.45)
     faces = [COLOURS[1] if held else "white" for _, _, held in gain]
     axis.scatter(x, y, s=58, color=faces, edgecolor=COLOURS[1], linewidth=1.5, zorder=3)
-    axis.scatter(0, 0, s=70, marker="D", color=_INK, zorder=3)
-    axis.axhline(0, color=_PALE, linewidth=0.8)
-    axis.axvline(0, color=_PALE, linewidth=0.8)
+    axis.scatter(0, 0, s=70, marker="D", color=INK, zorder=3)
+    axis.axhline(0, color=PALE, linewidth=0.8)
+    axis.axvline(0, color=PALE, linewidth=0.8)
     wide = 0.34 * np.ptp([0, *x]) + 1  # room for names
     axis.set_xlim(min(0, x.min()) - wide, max(0, x.max()) + wide)
     high = 0.3 * np.ptp([0, *y]) + 0.5
     axis.set_ylim(min(0, y.min()) - high, max(0, y.max()) + high)
-    axis.axline((0, 0), slope=-1, color=_PALE, linewidth=0.9, linestyle=":", label="gains what it pays")
+    axis.axline((0, 0), slope=-1, color=PALE, linewidth=0.9, linestyle=":", label="gains what it pays")
     axis.set_xlabel("change in accuracy, points (left: pays)")
     axis.set_ylabel("change in balanced accuracy, points (up: gains)")
     axis.legend(frameon=False, fontsize=8.5, loc="lower left")
@@ -158,13 +159,13 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
     found = [[change(row, emotion, view) for emotion in EMOTIONS] for row in rows]
     points = 100 * np.array([[cell[0] for cell in line] for line in found])
     most = max(np.nanmax(np.abs(points)), 1)
-    figure = _sheet(8.0, 0.75 + 0.29 * len(rows))
+    figure = sheet(8.0, 0.75 + 0.29 * len(rows))
     axis = figure.subplots()
     shown = axis.imshow(points, cmap="RdBu", vmin=-most, vmax=most, aspect="auto", alpha=0.9)
     for (y, x), value in np.ndenumerate(points):
         held = found[y][x][2]
         strength = abs(value) / most
-        ink = "white" if strength > 0.6 else _INK if held or strength > 0.25 else "#777777"
+        ink = "white" if strength > 0.6 else INK if held or strength > 0.25 else "#777777"
         axis.text(
             x, y, f"{value:+.1f}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=9,
             weight="bold" if held else "normal", color=ink,
@@ -174,7 +175,7 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
     axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, fontsize=10, weight="bold")
     for tick, colour in zip(axis.get_xticklabels(), COLOURS, strict=True):
         tick.set_color(colour)
-    _bare(axis, bottom=False)
+    bare(axis, bottom=False)
     axis.tick_params(length=0)
     bar = figure.colorbar(shown, ax=axis, pad=0.01, fraction=0.03)
     bar.set_label("change in recall, points", fontsize=8.5)
@@ -192,18 +193,18 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
     shown = {view: title for view, title in VIEWS.items() if view in rows[0]}
     values = np.array([[find(row, metric, view)[0] for row in rows] for view in shown])  # (v, arms)
     ranks = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
-    figure = _sheet(3.2 + 2.3 * len(shown), 0.8 + 0.29 * len(rows))
+    figure = sheet(3.2 + 2.3 * len(shown), 0.8 + 0.29 * len(rows))
     axis = figure.subplots()
     for i, row in enumerate(rows):
         moved = np.ptp(ranks[:, i]) >= movers
         none = row["name"] == "none"
-        colour = _INK if none else COLOURS[0] if moved else _PALE
+        colour = INK if none else COLOURS[0] if moved else PALE
         style = {"color": colour, "fontsize": 9.5, "va": "center", "weight": "bold" if none else "normal"}
         axis.plot(ranks[:, i], color=colour, linewidth=2.6 if none else 1.8 if moved else 1.1, zorder=2)
         for x, y in enumerate(ranks[:, i]):
             box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"}
             axis.text(x, y, f"{100 * values[x, i]:.1f}", ha="center", bbox=box, zorder=3, **style)
-        words = style | {"color": _INK if colour == _PALE else colour}
+        words = style | {"color": INK if colour == PALE else colour}
         axis.text(-0.18, ranks[0, i], row["title"], ha="right", **words)
         if len(shown) > 1:
             axis.text(len(shown) - 0.82, ranks[-1, i], row["title"], ha="left", **words)
@@ -212,7 +213,7 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
     axis.set_xticks(range(len(shown)), shown.values(), fontsize=10, weight="bold")
     axis.xaxis.tick_top()
     axis.set_yticks([])
-    _bare(axis, bottom=False)
+    bare(axis, bottom=False)
     axis.tick_params(length=0)
     axis.set_xlabel(f"{_TITLES[metric]}, per cent; coloured: moves by {movers} ranks or more", fontsize=9)
     return figure
@@ -225,7 +226,7 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
     """
     rows = [row for row in record["metrics"]["rows"] if row.get("curve") is not None]
     height = -(-len(rows) // columns)
-    figure = _sheet(9.5, 0.35 + 1.95 * height)
+    figure = sheet(9.5, 0.35 + 1.95 * height)
     grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).ravel()
     rare = [EMOTIONS.index(emotion) for emotion in ("disgust", "fear")]
     rest = [i for i in range(len(EMOTIONS)) if i not in rare]
@@ -233,8 +234,8 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
         curve = np.array(row["curve"], float)  # (13, 7)
         lines = [*(curve[:, i] for i in rare), np.nanmean(curve[:, rest], axis=1)]
         x = np.linspace(0, 1, len(curve))
-        at = _apart([line[-1] for line in lines], 0.115)
-        colours = [COLOURS[i] for i in rare] + [_INK]
+        at = apart([line[-1] for line in lines], 0.115)
+        colours = [COLOURS[i] for i in rare] + [INK]
         for line, y, colour, name in zip(lines, at, colours, ("disgust", "fear", "others"), strict=True):
             axis.hlines(line[0], 0, 1, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
             axis.plot(x, line, color=colour, linewidth=2.2, solid_capstyle="round", label=name)
@@ -242,11 +243,11 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
             text = f"{name} {100 * line[-1]:.0f}"
             axis.text(1.04, y, text, color=colour, fontsize=8.5, va="center", weight="bold")
         axis.set(xlim=(0, 1.42), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axis.xaxis.set_major_formatter(_percent)
-        axis.yaxis.set_major_formatter(_percent)
+        axis.xaxis.set_major_formatter(percent)
+        axis.yaxis.set_major_formatter(percent)
         axis.set_title(row["title"], fontsize=9.5, loc="left", weight="bold")
         axis.tick_params(labelsize=8.5)
-        _bare(axis)
+        bare(axis)
         axis.spines["bottom"].set_bounds(0, 1)
     for axis in grid[len(rows) :]:
         axis.axis("off")
@@ -266,43 +267,8 @@ def _split(record: Mapping) -> tuple[Mapping, list[Mapping]]:
     return first, [row for row in rows if row is not first]
 
 
-def _sheet(width: float, height: float) -> Figure:
-    """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=110, layout="constrained")
-
-
-def _bare(axis: Axes, bottom: bool = True) -> None:
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.spines["bottom"].set_visible(bottom)
-    axis.tick_params(axis="y", left=False)
-
-
-def _few_ticks():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(3, steps=[1, 2, 2.5, 5, 10])
-
-
-def _percent(value: float, _: int) -> str:
-    return f"{100 * value:.0f} %" if abs(100 * value - round(100 * value)) < 1e-6 else f"{100 * value:.1f} %"
-
-
 def _points(value: float, _: int) -> str:
     return "0" if abs(value) < 1e-9 else f"{value:+g}"
-
-
-def _apart(values: list[float], gap: float) -> np.ndarray:
-    """Places for names at these heights, moved until they stand ``gap`` apart."""
-    values = np.nan_to_num(np.array(values, float))
-    order, places = np.argsort(values), values.copy()
-    for _ in range(50):
-        for low, high in zip(order, order[1:], strict=False):
-            short = gap - (places[high] - places[low])
-            if short > 0:
-                places[[low, high]] += np.array([-short, short]) / 2
-    return places
 
 
 def _names(axis: Axes, x: np.ndarray, y: np.ndarray, names: list[str]) -> None:
@@ -332,8 +298,8 @@ def _names(axis: Axes, x: np.ndarray, y: np.ndarray, names: list[str]) -> None:
         offset = (box.x0 if right else box.x1) - there[i][0], box.y0 + 5.5 - there[i][1]
         far = np.hypot(*offset) > 16
         axis.annotate(
-            names[i], (x[i], y[i]), offset, textcoords="offset points", fontsize=8.8, color=_INK,
+            names[i], (x[i], y[i]), offset, textcoords="offset points", fontsize=8.8, color=INK,
             ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
             path_effects=[withStroke(linewidth=3, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": _PALE, "linewidth": 0.6} if far else None,
+            arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
         )  # fmt: skip

@@ -1,26 +1,21 @@
 """Draw faces: flat shapes moved by facial action units, soft light over them.
 
 The action units are those of Ekman & Friesen, *Facial Action Coding System* (Consulting Psychologists Press,
-1978), the recipes per emotion those of EMFACS (Friesen & Ekman 1983). Every shape of every face is a polygon
-computed for all faces at once; OpenCV fills them four times too large and the mean of 4 x 4 pixels is kept.
+1978), the recipes per emotion those of EMFACS (Friesen & Ekman 1983). Every shape of every face is a polygon,
+computed for all faces at once, in the face coordinates of ``facelib.toysheet``.
 
-The same bytes on every platform: coordinates need only + - * / and sqrt, which IEEE 754 rounds correctly
-everywhere (circles come from rational points; no sin, exp or BLAS), chance only
-``Generator.random`` (53 bits of PCG64), polygons only integers (fixed-point ``fillPoly`` without
-anti-aliasing), means only integer sums.
-
-Face coordinates: the origin lies between the eyes, x to the right, y down, the eyes at x = -0.2 and 0.2,
-one unit = the side of the picture at scale 1.
+The same bytes on every platform: see ``facelib.toysheet``; chance is only ``Generator.random`` (53 bits of
+PCG64).
 """
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 
 from facelib.emotions import EMOTIONS
+from facelib.toysheet import OVERSAMPLING, Sheet, circle, tilt
 
 #: The action units that move a drawn face; columns of every ``units`` array, each from 0 (rest) to 1.
 UNITS = {
@@ -68,8 +63,6 @@ STYLES = np.array([
     (0.060, 0.20, 0.9, 0.00, 0.00, 0.0, 0.00),  # woollen hat
 ])  # fmt: skip
 HAT = 7
-OVERSAMPLING = 4
-FIXED = 4  # fractional bits of a polygon's coordinates
 
 
 def spread(ranges: dict[str, tuple[float, float]], uniform: np.ndarray) -> SimpleNamespace:
@@ -101,90 +94,9 @@ def prototype(emotion: str) -> np.ndarray:
 RECIPES = np.array([prototype(emotion) for emotion in EMOTIONS])
 
 
-def _circle(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of 4 * points angles in order, from the rational points of the circle."""
-    t = np.arange(points) / points
-    c, s = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
-    return np.concatenate([c, -s, -c, s]), np.concatenate([s, c, -s, -c])
-
-
-def place(shot: SimpleNamespace, x, y, lift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates -> picture coordinates (one unit = the side): turn, nod, tilt, scale, move.
-
-    lift: how far the point stands out of the face.
-    """
-    depth = np.maximum(0.30 * (1 - x * x / 0.16 - y * y / 0.50), 0) + lift
-    x, y = x + shot.yaw * depth, y + shot.pitch * depth
-    c, s = _tilt(shot)
-    return 0.5 + shot.dx + shot.scale * (c * x - s * y), 0.40 + shot.dy + shot.scale * (s * x + c * y)
-
-
-def _tilt(shot: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine of the roll, which is stored as the tangent of half the angle."""
-    square = shot.roll * shot.roll
-    return (1 - square) / (1 + square), 2 * shot.roll / (1 + square)
-
-
-class _Sheet:
-    """Collects polygons for n faces at once; ``paint`` fills them in the order in which they came."""
-
-    def __init__(self, shot: SimpleNamespace, size: int):
-        self.shot, self.scale = shot, size * OVERSAMPLING << FIXED
-        self.size = size * OVERSAMPLING
-        self.shapes: list[tuple[np.ndarray, list[int]]] = []
-
-    def fill(self, x, y, gray, where=True, lift=0.0) -> None:
-        """A polygon: x, y (n or 1, p); gray (n, 1) in 1..255; drawn on the faces chosen by ``where``."""
-        x, y = place(self.shot, x, y, lift)
-        points = np.ascontiguousarray(np.rint(np.stack([x, y], axis=-1) * self.scale), np.int32)
-        gray = np.where(where, np.clip(np.rint(gray), 1, 255), 0)  # 0 is the empty sheet: nothing to draw
-        gray = np.broadcast_to(gray, (len(points), 1)).astype(int)[:, 0].tolist()
-        self.shapes.append((points, gray))
-
-    def strip(self, x, top, bottom, gray, **options) -> None:
-        """The area between two curves over the same x; where they cross there is none."""
-        x, top, bottom = np.broadcast_arrays(np.atleast_2d(x), top, np.maximum(top, bottom))
-        self.fill(
-            np.concatenate([x, x[:, ::-1]], 1), np.concatenate([top, bottom[:, ::-1]], 1), gray, **options
-        )
-
-    def stroke(self, x, y, width, gray, **options) -> None:
-        """A brush stroke along a curve, thin at both ends; ``width`` (n, 1) or (n, p)."""
-        x, y = np.broadcast_arrays(np.atleast_2d(x), y)
-        t = np.arange(x.shape[1]) / (x.shape[1] - 1) * 2 - 1
-        half = width * (1 - 0.85 * t * t) / 2
-        steep = np.abs(x[:, -1:] - x[:, :1]) < np.abs(y[:, -1:] - y[:, :1])
-        across, along = np.where(steep, half, 0), np.where(steep, 0, half)
-        self.fill(
-            np.concatenate([x - across, (x + across)[:, ::-1]], 1),
-            np.concatenate([y - along, (y + along)[:, ::-1]], 1),
-            gray,
-            **options,
-        )
-
-    def oval(self, x, y, rx, ry, gray, **options) -> None:
-        c, s = _circle(6)
-        self.fill(x + rx * c, y + ry * s, gray, **options)
-
-    def paint(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums over 4 x 4 pixels of the gray and of the coverage, (n, size, size) uint16."""
-        sheets = np.zeros((len(self.shot.roll), self.size, self.size), np.uint8)
-        for i, sheet in enumerate(sheets):
-            for points, gray in self.shapes:
-                if gray[i]:
-                    cv2.fillPoly(sheet, [points[i]], gray[i], lineType=cv2.LINE_8, shift=FIXED)
-        return _sums(sheets), _sums(sheets > 0)
-
-
-def _sums(sheets: np.ndarray) -> np.ndarray:
-    k = OVERSAMPLING
-    rows = sum(sheets[:, i::k].astype(np.uint16) for i in range(k))
-    return sum(rows[:, :, i::k] for i in range(k))
-
-
-def _behind(sheet: _Sheet, who: SimpleNamespace, hair: SimpleNamespace, jaw: np.ndarray) -> None:
+def _behind(sheet: Sheet, who: SimpleNamespace, hair: SimpleNamespace, jaw: np.ndarray) -> None:
     """Hair behind the head, neck, clothes, ears and the head itself."""
-    c, s = _circle(10)
+    c, s = circle(10)
     curls = 1 + hair.curl * np.where(np.arange(len(c)) % 4 < 2, 1, -1)
     low = np.where(s > 0, hair.low, who.crown + hair.volume)
     bun = hair.low < 0
@@ -211,7 +123,7 @@ def _behind(sheet: _Sheet, who: SimpleNamespace, hair: SimpleNamespace, jaw: np.
     sheet.fill(who.outline_x, who.outline_y, who.skin)
 
 
-def _beard(sheet: _Sheet, who: SimpleNamespace) -> None:
+def _beard(sheet: Sheet, who: SimpleNamespace) -> None:
     """A beard, stubble or a moustache on some of those who wear short hair."""
     tone = 0.75 * who.hair + 0.12 * who.skin
     n = who.outline_x.shape[1] // 2 + 1  # the outline's first half is the jaw, from right to left
@@ -224,7 +136,7 @@ def _beard(sheet: _Sheet, who: SimpleNamespace) -> None:
     sheet.fill(x, y, np.where(full, tone, 0.84 * who.skin), where=full | stubble)
 
 
-def _lines(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
+def _lines(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     """Furrows and folds: what the skin does when a muscle pulls."""
 
     def crease(x, y, depth, width=0.014):
@@ -250,7 +162,7 @@ def _lines(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
         crease(side * 0.2 + 0.075 * t, bag, 0.35 * who.age + 0.5 * au.AU6 + 0.3 * au.AU7, 0.010)
 
 
-def _eyes(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
+def _eyes(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     t = np.arange(-10, 11) / 10
     arch = 1 - t * t
     rise = 0.044 * (1 + 0.85 * au.AU5 - 0.34 * au.AU7 - 0.30 * au.AU6 - 0.45 * au.AU9 - 0.15 * au.AU4)
@@ -282,7 +194,7 @@ def _eyes(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
         sheet.stroke(x, top - lid - 0.010 * arch - 0.006, 0.009, 0.66 * who.skin)
 
 
-def _brows(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
+def _brows(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     t = np.arange(11) / 10  # 0 at the nose, 1 at the temple
     inner = -0.075 * au.AU1 + 0.070 * au.AU4 * (1 - 0.75 * au.AU1) + 0.042 * au.AU9
     outer = -0.070 * au.AU2 + 0.014 * au.AU4 * (1 - au.AU2) + 0.028 * au.AU1 * (1 - au.AU2)
@@ -296,7 +208,7 @@ def _brows(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
         sheet.strip(side * x, y - thick / 2, y + thick / 2, who.brows)
 
 
-def _nose(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
+def _nose(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     t = np.arange(-6, 7) / 6
     y = who.nose_y - 0.026 * au.AU9
     wing = who.nose * (1 + 0.26 * au.AU9 + 0.08 * au.AU12)
@@ -317,7 +229,7 @@ def _nose(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
         )
 
 
-def _mouth(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
+def _mouth(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     t = np.arange(-12, 13) / 12
     k = t * t
     arch, square, round_ = 1 - k, 1 - k * k * k, np.sqrt(1 - k)
@@ -357,8 +269,8 @@ def _mouth(sheet: _Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     sheet.stroke(0.075 * t, chin + 0.010 * k, 0.012, 0.80 * who.skin, where=~who.bearded)
 
 
-def _hair(sheet: _Sheet, who: SimpleNamespace, hair: SimpleNamespace) -> None:
-    c, s = _circle(10)
+def _hair(sheet: Sheet, who: SimpleNamespace, hair: SimpleNamespace) -> None:
+    c, s = circle(10)
     n = len(c) // 2
     curls = 1 + hair.curl * np.where(np.arange(n + 1) % 4 < 2, 1, -1)
     x0 = np.concatenate([c[n:], c[:1]]) * (who.width + 0.012 + hair.volume * 0.55) * curls
@@ -380,10 +292,10 @@ def _hair(sheet: _Sheet, who: SimpleNamespace, hair: SimpleNamespace) -> None:
     sheet.strip(who.width * 1.07 * t[::-1], (band - 0.10), band, 0.80 * who.cloth + 12, where=hat)
 
 
-def _glasses(sheet: _Sheet, who: SimpleNamespace) -> None:
+def _glasses(sheet: Sheet, who: SimpleNamespace) -> None:
     wears = who.glasses < 0.20
     tone = np.where(who.glasses < 0.13, 22, 75)
-    c, s = _circle(8)
+    c, s = circle(8)
     c, s = np.append(c, c[0]), np.append(s, s[0])
     ring_x, ring_y = np.concatenate([c, 0.87 * c[::-1]]), np.concatenate([s, 0.85 * s[::-1]])
     for side in (-1, 1):
@@ -400,7 +312,7 @@ def _light(shot: SimpleNamespace, who: SimpleNamespace, au: SimpleNamespace, siz
     """How bright each pixel is lit, (n, size, size) float32 about 1: a rounded head under one soft lamp."""
     grid = ((np.arange(size, dtype=np.float32) + 0.5) / np.float32(size))[None]
     f = lambda a: np.asarray(a, np.float32)[:, :, None]
-    c, s = (f(each / shot.scale) for each in _tilt(shot))
+    c, s = (f(each / shot.scale) for each in tilt(shot))
     px, py = grid[:, None, :] - f(0.5 + shot.dx), grid[:, :, None] - f(0.40 + shot.dy)
     x, y = c * px + s * py, c * py - s * px
     nx = np.clip(x * np.float32(2.3), -1, 1)
@@ -456,7 +368,7 @@ def layers(
     who.bearded = who.short & (who.beard < 0.22)
     names = ("volume", "line", "flat", "part", "wide", "low", "curl")
     hair = SimpleNamespace(hat=style == HAT, **dict(zip(names, STYLES.T[:, style], strict=True)))
-    sheet = _Sheet(shot, size)
+    sheet = Sheet(shot, size)
     _behind(sheet, who, hair, au.AU26)
     _lines(sheet, who, au)
     _beard(sheet, who)

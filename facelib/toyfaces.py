@@ -11,8 +11,7 @@ course asks of FER-2013 can be run without a download and checked against the tr
 - the same picture stands twice, within and across splits, sometimes under two labels;
 - some pictures are blurred, enlarged from 24 or 32 pixels, compressed, flat; a few hold no face.
 
-The bytes are the same on every platform for a given seed: see ``facelib.toydraw``. The degradations keep that
-promise with integer-valued matrices whose products float64 holds exactly, in whatever order they are added.
+Equal seeds give equal bytes on every platform: see ``facelib.toysheet`` and ``facelib.degradation``.
 """
 
 from __future__ import annotations
@@ -25,15 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
-from facelib.toydraw import RECIPES, SHOTS, UNITS, background, layers, place, render, spread, traits
+from facelib.degradation import SOFTNESS, spoil
+from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS, FerData, Split
+from facelib.toydraw import RECIPES, SHOTS, UNITS, background, layers, render, spread, traits
+from facelib.toysheet import place
 
-#: Rows of FER-2013 per split and class, in the order of ``EMOTIONS``.
-FER_COUNTS = {
-    "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
-    "PublicTest": (467, 56, 496, 895, 653, 415, 607),
-    "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
-}
 #: Share of each split that copies a Training picture: FER-2013 has 1,514 groups of equal pictures, 34,036
 #: distinct ones, 280 and 288 test pictures that also stand in Training.
 COPIES = {"Training": 1283 / 28709, "PublicTest": 280 / 3589, "PrivateTest": 288 / 3589}
@@ -61,16 +56,6 @@ MIXES_WITH = np.array([
     (20, 0, 30, 0, 0, 0, 50),
     (0, 0, 60, 20, 0, 0, 20),
     (30, 0, 0, 30, 40, 0, 0),
-])  # fmt: skip
-#: Softness: standard deviation of the blur in pixels, resolution really present, share of the pictures.
-SOFTNESS = ((0.0, 48, 0.52), (0.7, 48, 0.24), (1.0, 48, 0.10), (0.0, 32, 0.08), (0.0, 24, 0.06))
-
-#: The luminance table of JPEG, ITU-T T.81, annex K.
-LUMINANCE = np.array([
-    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56), (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
 ])  # fmt: skip
 
 
@@ -122,9 +107,9 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     if n < 100:
         raise ValueError(f"n={n}: a set with seven classes and three splits needs at least 100 pictures")
     rng = np.random.Generator(np.random.PCG64(seed))
-    sizes = _share(n, [sum(counts) for counts in FER_COUNTS.values()])
+    sizes = _share(n, [sum(counts) for counts in OFFICIAL_COUNTS.values()])
     labels = np.concatenate(
-        [_labels(rng, size, counts) for size, counts in zip(sizes, FER_COUNTS.values(), strict=True)]
+        [_labels(rng, size, counts) for size, counts in zip(sizes, OFFICIAL_COUNTS.values(), strict=True)]
     )
     kind, source = _plan(rng, labels, sizes)
     truth, shot = _truth(rng, labels, kind)
@@ -140,7 +125,7 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(split.images.tobytes() + split.labels.astype("<i8").tobytes())
-    extra = {name: truth[part] for name, part in zip(FER_COUNTS, parts, strict=True)}
+    extra = {name: truth[part] for name, part in zip(OFFICIAL_COUNTS, parts, strict=True)}
     return FerData(*splits, f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
 
 
@@ -245,7 +230,7 @@ def _pictures(rng: np.random.Generator, truth: Truth, shot: SimpleNamespace) -> 
     images[rows] = render(traits(truth.identity[rows]), chosen, truth.units[rows])
     for row in np.flatnonzero(truth.kind == KINDS.index("card")):
         images[row] = _card(rng)
-    _spoil(rng, images, truth)
+    spoil(rng, images, truth.blur, truth.resolution, truth.quality)
     constant = np.flatnonzero(truth.kind == KINDS.index("constant"))
     grays = _shuffled(rng, np.arange(256))  # no two alike, so that they are no duplicates
     images[constant] = grays[np.arange(len(constant)) % 256, None, None]
@@ -261,52 +246,6 @@ def _card(rng: np.random.Generator) -> np.ndarray:
     for i in (1, 2, 3):  # every line of print is three pixels high, and ragged like letters
         page[i::6] = words & (u[::-1] > 0.12 * i)
     return np.where(page ^ (u[0, 2] > 0.7), ink, paper).astype(np.uint8)
-
-
-def _softening(sigma: float, resolution: int) -> np.ndarray:
-    """(48, 48) int64 matrix A with equal row sums: A @ image @ A.T / sum(A[0])**2 is the softened picture."""
-    eye = np.eye(48, dtype=np.int64)
-    if resolution < 48:  # the mean over coarse pixels, then linear between their centres
-        fine, coarse = np.arange(48)[None] * resolution, np.arange(resolution)[:, None] * 48
-        shrink = np.maximum(np.minimum(fine + resolution, coarse + 48) - np.maximum(fine, coarse), 0)
-        left, weight = np.divmod((2 * np.arange(48) + 1) * resolution - 48, 96)
-        near = np.eye(resolution, dtype=np.int64)
-        clamp = [np.clip(left + step, 0, resolution - 1) for step in (0, 1)]
-        return (near[clamp[0]] * (96 - weight[:, None]) + near[clamp[1]] * weight[:, None]) @ shrink
-    passes = {0.0: 0, 0.7: 1, 1.0: 2}[sigma]  # [1 2 1] / 4 has variance 1/2, twice has 1
-    once = 2 * eye + eye[np.maximum(np.arange(48) - 1, 0)] + eye[np.minimum(np.arange(48) + 1, 47)]
-    return np.linalg.matrix_power(once, passes)
-
-
-def _spoil(rng: np.random.Generator, images: np.ndarray, truth: Truth) -> None:
-    """Softness, exposure, grain and JPEG compression, in place; in pieces to spare memory."""
-    for sigma, resolution, _ in SOFTNESS[1:]:
-        matrix = _softening(sigma, resolution).astype(np.float64)
-        rows = np.flatnonzero((truth.blur == sigma) & (truth.resolution == resolution))
-        images[rows] = np.rint(matrix @ images[rows] @ matrix.T / matrix[0].sum() ** 2)
-    for start in range(0, len(images), 500):
-        part = slice(start, start + 500)
-        u = rng.random((3, len(images[part]), 1, 1))
-        grain = (rng.random(images[part].shape) - 0.5) * 10 * u[0]
-        exposed = 128 + (images[part] - 128.0) * (0.75 + 0.45 * u[1]) + 40 * (u[2] - 0.5) + grain
-        images[part] = np.clip(np.rint(exposed), 0, 255)
-        images[part] = compress(images[part], truth.quality[part])
-
-
-def compress(images: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    """What JPEG leaves of a picture: its 8 x 8 cosine coefficients, rounded to multiples of the table.
-
-    images (n, 48, 48) uint8, quality (n,) int64 from 1 to 100 with libjpeg's meaning; 100 changes nothing.
-    """
-    k, j = np.arange(8)[:, None], np.arange(8)[None]
-    cosines = np.rint(512 * np.cos(np.pi / 16 * (2 * j + 1) * k))  # none lies near a tie
-    cosines[0] = 362  # 512 / sqrt(2)
-    blocks = np.kron(np.eye(6), cosines)  # 1024 times an orthonormal transform
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None, None]
-    table = np.tile(np.clip((LUMINANCE * scale + 50) // 100, 1, 255), (1, 6, 6)).astype(np.float64)
-    steps = np.rint(blocks @ (images - 128.0) @ blocks.T / (table * 2.0**20)) * table
-    back = np.clip(np.rint(blocks.T @ steps @ blocks / 2.0**20) + 128, 0, 255).astype(np.uint8)
-    return np.where((quality < 100)[:, None, None], back, images)
 
 
 def _votes(rng: np.random.Generator, truth: Truth) -> np.ndarray:

@@ -249,15 +249,17 @@ def decoder(filters: tuple[int, int, int] = (48, 96, 160), width: int = WIDTH) -
     return keras.Model(inputs, layers.Rescaling(0.5, 0.5, dtype="float32")(x), name="decoder")
 
 
-def autoencoder(quantizer: layers.Layer | None = None) -> keras.Model:
+def autoencoder(
+    quantizer: layers.Layer | None = None, filters: tuple[int, int, int] = (48, 96, 160)
+) -> keras.Model:
     """Encoder, quantizer and decoder: (n, 48, 48, 1) float32 in [0, 1] -> reconstructions of that shape.
 
     Its layers are called "encoder", "quantizer" and "decoder". quantizer: None for a ``ResidualQuantizer``.
     """
     quantizer = quantizer or ResidualQuantizer()
     inputs = keras.Input((SIDE, SIDE, 1))
-    quantized, _ = quantizer(encoder(width=quantizer.width)(inputs))
-    return keras.Model(inputs, decoder(width=quantizer.width)(quantized), name="vqvae")
+    quantized, _ = quantizer(encoder(filters, quantizer.width)(inputs))
+    return keras.Model(inputs, decoder(filters, quantizer.width)(quantized), name="vqvae")
 
 
 def reconstruction_loss(pictures, found):

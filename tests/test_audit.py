@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facelib import audit as module
+from facelib import pixels
 from facelib.audit import audit, check, duplicate_groups, leaked_rows, near_duplicates, quality, record
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
 from facelib.evaluation import read_metrics
@@ -137,7 +138,7 @@ def test_near_duplicates_are_found_and_others_are_not():
         (2, 61, False),
         (3, 62, True),
     ]
-    assert pairs.correlation.between(0.9, 1).all() and (pairs.distance <= module.HASH_DISTANCE).all()
+    assert pairs.correlation.between(0.9, 1).all() and (pairs.distance <= pixels.HASH_DISTANCE).all()
 
 
 def test_a_near_copy_in_training_is_a_leak_of_its_own_kind():

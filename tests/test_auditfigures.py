@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from facelib import auditfigures, cli, labcli
+from facelib import auditfigures, cli, labcli, pixelfigures
 from facelib.audit import audit, record
 from facelib.emotions import COLOURS, EMOTIONS
 from facelib.evaluation import read_metrics
@@ -63,7 +63,7 @@ def test_counts_stand_beside_their_bars(sets):
 
 
 def test_the_contact_sheet_names_its_rows():
-    figure = drawn(auditfigures.drawn_faces(columns=3, size=24))
+    figure = drawn(pixelfigures.drawn_faces(columns=3, size=24))
     (axis,) = figure.axes
     rows = [text for text in axis.texts if text.get_text() in EMOTIONS]
     assert [text.get_text() for text in rows] == list(EMOTIONS)
@@ -77,7 +77,7 @@ def test_mean_faces_and_what_sets_them_apart():
     labels = np.array([0, 0, 1, 5])
     images = np.stack([np.full((8, 8), gray, np.uint8) for gray in (10, 30, 50, 80)])
     images[3, :4] += 60  # surprise is brighter above
-    figure = drawn(auditfigures.mean_faces(images, labels))
+    figure = drawn(pixelfigures.mean_faces(images, labels))
     shown = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes[:7] if axis.images}
     assert {name: mean[7, 0] for name, mean in shown.items()} == {"angry": 20, "disgust": 50, "surprise": 80}
     apart = [axis.images[0].get_array() for axis in figure.axes[7:14] if axis.images]
@@ -109,28 +109,28 @@ def test_the_flow_keeps_every_picture(sets):
 
 
 def test_leaks_are_shares_of_their_split(sets):
-    (axis,) = drawn(auditfigures.leaks(sets)).axes
+    (axis,) = drawn(pixelfigures.leaks(sets)).axes
     assert names(axis.get_yticklabels())[2:] == ["FER-2013\nPublicTest", "FER-2013\nPrivateTest"]
     assert {"288", "280", " 12.8% of 3,589"} <= set(texts(axis))
     without = copy.deepcopy(sets["drawn"])
     for split in without["also_in_training"].values():
         split.update(leaked=0, near_leaked=0)
-    drawn(auditfigures.leaks({"clean": without}))
+    drawn(pixelfigures.leaks({"clean": without}))
 
 
 def test_twins_count_pairs(sets):
-    (axis,) = drawn(auditfigures.twins(sets["FER-2013"], "FER-2013")).axes
+    (axis,) = drawn(pixelfigures.twins(sets["FER-2013"], "FER-2013")).axes
     assert "  190 of 600" in texts(axis)
     assert axis.patches[FEAR].get_width() == pytest.approx(190 / 600)
 
 
 def test_quality_has_a_box_for_each_class(found, sets):
-    figure = drawn(auditfigures.quality_distributions(found.rows, "drawn", sets["FER-2013"], "FER-2013"))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == list(auditfigures.MEASURES.values())
+    figure = drawn(pixelfigures.quality_distributions(found.rows, "drawn", sets["FER-2013"], "FER-2013"))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == list(pixelfigures.MEASURES.values())
     assert all(len(axis.patches) == 7 for axis in figure.axes)
     assert figure.axes[0].get_yscale() == "log"
     assert "median of FER-2013" in texts(figure.axes[0])
-    drawn(auditfigures.quality_distributions(found.rows, "alone"))
+    drawn(pixelfigures.quality_distributions(found.rows, "alone"))
 
 
 def test_the_plane_puts_disgust_right_and_fear_up(sets):

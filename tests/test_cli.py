@@ -25,7 +25,7 @@ FACE = (80, 65, 98, 98)  # in ASTRONAUT
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 COMMANDS = (
     "analyze", "data", "data fetch", "data import", "data info", "audit", "train", "evaluate", "experiment",
-    "run", "sweep",
+    "run", "sweep", "report", "generate", "edit",
 )  # fmt: skip
 
 

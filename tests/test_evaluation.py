@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 
 import facelib
 from facelib import evaluation, paths
+from facelib.comparison import reliability
 from facelib.emotions import EMOTIONS
 from facelib.evaluation import classification_metrics, read_metrics, wilson, write_metrics
 
@@ -180,3 +181,48 @@ def test_a_failed_write_leaves_the_old_file(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         write_metrics("02-keep", {"a": 2}, command="x")
     assert path.read_text() == before and list(path.parent.iterdir()) == [path]
+
+
+# --- what a reliability curve says ------------------------------------------------------------------------
+
+
+def curve(confidence: np.ndarray, right: np.ndarray) -> dict:
+    """A reliability curve of two-way answers with these confidences (n,), right or not."""
+    answers = np.zeros((len(right), 7))
+    answers[:, 0], answers[:, 1] = confidence, 1 - confidence
+    return reliability(np.where(right, 0, 1), answers)
+
+
+def test_the_range_of_honest_networks_holds_95_of_100():
+    rng, inside = np.random.default_rng(0), 0
+    for k in range(200):
+        confidence = rng.uniform(0.5, 1, 400)
+        found = curve(confidence, rng.random(400) < confidence)
+        low, _, high = evaluation.honest_error(found, draws=400, seed=k)
+        inside += low <= evaluation.expected_error(found) <= high
+    assert 180 <= inside <= 198
+
+
+def test_rejection_begins_with_everybody_and_counts_as_single_answers_do():
+    rng = np.random.default_rng(1)
+    confidence = rng.uniform(0.5, 1, 500)
+    right = rng.random(500) < confidence
+    found = evaluation.rejection(curve(confidence, right))
+    assert found["coverage"][0] == 1 and found["accuracy"][0] == pytest.approx(right.mean())
+    for threshold, coverage, accuracy in zip(*(found[k] for k in ("threshold", "coverage", "accuracy"))):
+        kept = confidence >= threshold
+        assert coverage == pytest.approx(kept.mean()) and accuracy == pytest.approx(right[kept].mean())
+    assert (np.diff(found["coverage"]) < 0).all() and (found["interval"][0] < found["accuracy"]).all()
+
+
+def test_knowing_is_the_area_under_the_roc_curve():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(2)
+    confidence = rng.uniform(0.5, 1, 2000)
+    right = rng.random(2000) < confidence
+    found = evaluation.knowing(curve(confidence, right))
+    assert found == pytest.approx(roc_auc_score(right, confidence), abs=0.01)
+    same = evaluation.knowing(curve(np.full(2000, 0.7), right))
+    assert same == 0.5  # the same confidence for everybody tells nothing
+    assert np.isnan(evaluation.knowing(curve(confidence, np.ones(2000, bool))))

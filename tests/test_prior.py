@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -95,8 +97,10 @@ def test_guidance_moves_away_from_the_unconditional():
     class Fixed:
         def get_layer(self, name):
             if name == "trunk":
-                return lambda inputs: np.repeat(inputs[2][:, None], 36, 1)
-            return lambda inputs: np.repeat(inputs[0][:, :, None], 1, 2)
+                found = lambda inputs: np.repeat(inputs[2][:, None], 36, 1)
+            else:
+                found = lambda inputs: np.repeat(inputs[0][:, :, None], 1, 2)
+            return SimpleNamespace(predict_on_batch=found)
 
     wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (200, 1))
     shares = [

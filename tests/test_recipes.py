@@ -37,12 +37,13 @@ def test_a_teacher_takes_its_share_of_the_label():
 def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path):
     seen = []
 
-    def teacher(inputs):
-        seen.append(inputs)
-        return np.full((len(inputs), 7), 1 / 7)
+    class Teacher:
+        def predict_on_batch(self, inputs):
+            seen.append(inputs)
+            return np.full((len(inputs), 7), 1 / 7)
 
     image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
-    answers = recipes._lesson(teacher, image, tmp_path, lambda line: None)
+    answers = recipes._lesson(Teacher(), image, tmp_path, lambda line: None)
     np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
     left, _, middle, mirrored, right, _ = (255 * inputs[0, 24, :, 0] for inputs in seen)
     np.testing.assert_allclose(mirrored, np.arange(48)[::-1], atol=1e-4)

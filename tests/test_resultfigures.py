@@ -78,76 +78,34 @@ def dots(axis) -> list[tuple[float, float]]:
     return [tuple(point) for mark in marks for point in np.asarray(mark.get_offsets())]
 
 
-def curve(confidence: np.ndarray, right: np.ndarray) -> dict:
-    """A reliability curve of two-way answers with these confidences (n,), right or not."""
-    answers = np.zeros((len(right), 7))
-    answers[:, 0], answers[:, 1] = confidence, 1 - confidence
-    return comparison.reliability(np.where(right, 0, 1), answers)
-
-
 # --- numbers ---------------------------------------------------------------------------------------------
 
 
 def test_the_calibration_error_of_a_record_is_the_one_it_was_recorded_with(records):
     for record in records.values():
-        found = resultfigures.expected_error(record["metrics"]["reliability"])
+        found = evaluation.expected_error(record["metrics"]["reliability"])
         assert found == pytest.approx(record["metrics"]["ece"], abs=1e-5)
 
 
 def test_honest_networks_lie_in_their_range_and_others_do_not(records):
     inside = {}
     for name, record in records.items():
-        low, mean, high = resultfigures.honest_error(record["metrics"]["reliability"])
+        low, mean, high = evaluation.honest_error(record["metrics"]["reliability"])
         assert 0 < low < mean < high
         inside[name] = low <= record["metrics"]["ece"] <= high
     assert inside == {"facelib": True, "tiny": True, "baseline": False, "fer": False}
 
 
-def test_the_range_of_honest_networks_holds_95_of_100():
-    rng, inside = np.random.default_rng(0), 0
-    for k in range(200):
-        confidence = rng.uniform(0.5, 1, 400)
-        found = curve(confidence, rng.random(400) < confidence)
-        low, _, high = resultfigures.honest_error(found, draws=400, seed=k)
-        inside += low <= resultfigures.expected_error(found) <= high
-    assert 180 <= inside <= 198
-
-
 def test_excess_is_positive_for_the_loud_and_negative_for_the_modest(records):
-    found = {name: resultfigures.excess(r["metrics"]["reliability"]) for name, r in records.items()}
+    found = {name: evaluation.excess(r["metrics"]["reliability"]) for name, r in records.items()}
     assert found["fer"][1] > 0 > found["baseline"][2]
     assert found["facelib"][1] < 0 < found["facelib"][2]
     for name, (value, low, high) in found.items():
         assert low < value < high
-        bins = resultfigures.bins(records[name]["metrics"]["reliability"])
+        bins = evaluation.bins(records[name]["metrics"]["reliability"])
         assert value == pytest.approx(
             bins[0] @ bins[1] / 3000 - records[name]["metrics"]["accuracy"], abs=1e-4
         )
-
-
-def test_rejection_begins_with_everybody_and_counts_as_single_answers_do():
-    rng = np.random.default_rng(1)
-    confidence = rng.uniform(0.5, 1, 500)
-    right = rng.random(500) < confidence
-    found = resultfigures.rejection(curve(confidence, right))
-    assert found["coverage"][0] == 1 and found["accuracy"][0] == pytest.approx(right.mean())
-    for threshold, coverage, accuracy in zip(*(found[k] for k in ("threshold", "coverage", "accuracy"))):
-        kept = confidence >= threshold
-        assert coverage == pytest.approx(kept.mean()) and accuracy == pytest.approx(right[kept].mean())
-    assert (np.diff(found["coverage"]) < 0).all() and (found["interval"][0] < found["accuracy"]).all()
-
-
-def test_knowing_is_the_area_under_the_roc_curve():
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(2)
-    confidence = rng.uniform(0.5, 1, 2000)
-    right = rng.random(2000) < confidence
-    found = resultfigures.knowing(curve(confidence, right))
-    assert found == pytest.approx(roc_auc_score(right, confidence), abs=0.01)
-    same = resultfigures.knowing(curve(np.full(2000, 0.7), right))
-    assert same == 0.5  # the same confidence for everybody tells nothing
-    assert np.isnan(resultfigures.knowing(curve(confidence, np.ones(2000, bool))))
 
 
 def test_words_fit_the_numbers(records):
@@ -157,7 +115,7 @@ def test_words_fit_the_numbers(records):
     for name, record in records.items():
         assert found[name]["error"] == f"{record['metrics']['ece']:.1%}"
         assert found[name]["right"] == f"{record['metrics']['accuracy']:.1%}"
-    sure = curve(np.full(100, 0.95), np.arange(100) < 95)
+    sure = comparison.reliability(np.arange(100) >= 95, np.tile([0.95, 0.05, 0, 0, 0, 0, 0], (100, 1)))
     assert resultfigures.describe(sure)["90% right on"] == "100%"
     assert resultfigures.describe(sure, goal=0.99)["99% right on"] == "0%"
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from facelib import toyfaces
+from facelib import degradation, toyfaces
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER
 from facelib.toydraw import PROTOTYPES, RECIPES, UNITS, traits
 
@@ -51,7 +51,7 @@ def test_types_shapes_and_ranges(data):
 
 def test_classes_stand_in_fer2013s_proportions(data):
     for name, split in data:
-        wanted = np.array(toyfaces.FER_COUNTS[name]) / sum(toyfaces.FER_COUNTS[name]) * len(split)
+        wanted = np.array(toyfaces.OFFICIAL_COUNTS[name]) / sum(toyfaces.OFFICIAL_COUNTS[name]) * len(split)
         assert np.abs(np.bincount(split.labels, minlength=7) - wanted).max() < 1
 
 
@@ -117,18 +117,19 @@ def test_softness_and_compression_leave_their_marks(data):
 
 def test_compression_quantises_and_quality_100_changes_nothing():
     noise = np.random.default_rng(0).integers(0, 256, (2, 48, 48)).astype(np.uint8)
-    assert (toyfaces.compress(noise, np.array([100, 100])) == noise).all()
+    assert (degradation.compress(noise, np.array([100, 100])) == noise).all()
     errors = [
-        np.abs(toyfaces.compress(noise, np.array([q, q])) - noise.astype(float)).mean() for q in (95, 60, 20)
+        np.abs(degradation.compress(noise, np.array([q, q])) - noise.astype(float)).mean()
+        for q in (95, 60, 20)
     ]
     assert 0 < errors[0] < errors[1] < errors[2]
     flat = np.full((1, 48, 48), 77, np.uint8)
-    assert np.abs(toyfaces.compress(flat, np.array([90])).astype(int) - 77).max() <= 2
+    assert np.abs(degradation.compress(flat, np.array([90])).astype(int) - 77).max() <= 2
 
 
-@pytest.mark.parametrize(("sigma", "resolution"), [each[:2] for each in toyfaces.SOFTNESS])
+@pytest.mark.parametrize(("sigma", "resolution"), [each[:2] for each in degradation.SOFTNESS])
 def test_softening_keeps_a_flat_picture_flat(sigma, resolution):
-    matrix = toyfaces._softening(sigma, resolution)
+    matrix = degradation.softening(sigma, resolution)
     assert (matrix >= 0).all() and len(set(matrix.sum(1))) == 1
     assert np.linalg.matrix_rank(matrix) <= resolution
 

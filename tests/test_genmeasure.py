@@ -1,0 +1,102 @@
+"""The generator's measures, on generators whose figures are known beforehand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from facelib import cli, generation, genmeasure, paths, toyfaces
+from facelib.emotions import EMOTIONS
+from facelib.paths import InputError
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toyfaces.load_toyfaces(n=2000, seed=3)
+
+
+class Parrot:
+    """Draws real, labelled faces of a split: what an ideal generator, or a thief, would draw."""
+
+    def __init__(self, split):
+        self.split = split
+
+    def sample(self, emotion, n, seed, best_of=1):
+        mine = self.split.images[self.split.labels == EMOTIONS.index(emotion)]
+        return mine[np.random.default_rng(seed).integers(len(mine), size=n)]
+
+    def reconstruct(self, images):
+        return images
+
+
+def measured(data, split, monkeypatch, tmp_path):
+    """What is recorded of a parrot of this split, judged by brightness in sixteen patches."""
+
+    def look(images):
+        patches = images.reshape(-1, 4, 12, 4, 12).mean((2, 4)).reshape(len(images), -1) / 64
+        return patches.astype(np.float32), np.eye(7, dtype=np.float32)[np.full(len(images), 3)]
+
+    monkeypatch.setattr(genmeasure, "features", lambda name: look)
+    monkeypatch.setattr(paths, "metrics", lambda: tmp_path)
+    return genmeasure.record(data, Parrot(split), n=20, weights="none", progress=lambda line: None)
+
+
+def test_real_faces_are_as_good_as_real_ones(data, monkeypatch, tmp_path):
+    found = measured(data, data.private_test, monkeypatch, tmp_path)
+    assert json.loads((tmp_path / "08-generator-toy.json").read_text())["metrics"] == found["metrics"]
+    assert found["n"] == 140 and found["weights"] == "none" and found["data"] == data.digest
+    m = found["metrics"]
+    assert m["agreement"]["plain"]["recall"]["happy"] == 1  # this judge says happy, whatever it sees
+    assert m["agreement"]["plain"]["balanced_accuracy"] == pytest.approx(1 / 7, abs=1e-5)
+    assert m["distance"]["reconstructions"]["frechet"] == pytest.approx(0, abs=1e-6)
+    # The same faces, drawn with repetition: nearer than other ones, and as various.
+    assert m["distance"]["generated"]["frechet"] < 3 * m["distance"]["PublicTest"]["frechet"] + 1
+    assert all(0.6 < m["diversity"][name]["ratio"] < 1.4 for name in ("happy", "neutral", "sad"))
+    assert "happy" in genmeasure.table({"n": 1, "metrics": CODEC}, found)
+
+
+def test_a_thief_is_caught(data, monkeypatch, tmp_path):
+    found = measured(data, data.train, monkeypatch, tmp_path)["metrics"]["copies"]
+    assert found["pixels"]["rate"] == found["features"]["rate"] == 1
+    honest = measured(data, data.public_test, monkeypatch, tmp_path)["metrics"]["copies"]
+    assert honest["features"]["rate"] < 0.3
+
+
+CODEC = {"psnr": 30.0, "ssim": 0.9, "bits": 72.0, "used": 1.0, "perplexity": 3.0, "codes": 4, "kept": 1.0}
+
+
+def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
+    import keras
+
+    from facelib import vqvae
+
+    keras.utils.set_random_seed(0)
+    codec = vqvae.autoencoder(vqvae.ResidualQuantizer(2, 16, 8), (8, 8, 16))
+    latents = np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32)
+    codec.get_layer("quantizer").start(latents, 100)
+    monkeypatch.setattr(paths, "metrics", lambda: tmp_path)
+    found = genmeasure.record_codec(data, codec, "none")
+    m = found["metrics"]
+    assert m["bits"] == 36 * 2 * 4 and m["codes"] == 16 and 0 < m["used"] <= 1 <= m["perplexity"] <= 16
+    back = generation.Generator(codec, None).reconstruct(data.private_test.images)
+    error = ((back / 255.0 - data.private_test.images / 255.0) ** 2).mean((1, 2))
+    assert m["psnr"] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
+    assert (tmp_path / "08-codec-toy.json").exists() and "288 bits" in genmeasure.table(found)
+
+
+def test_judges_that_there_are_not():
+    with pytest.raises(InputError, match="choose fer or facelib"):
+        genmeasure.features("me")
+
+
+def test_evaluate_names_a_run_that_is_not_finished(capsys, tmp_path):
+    assert cli.main(["evaluate", "vqvae", "--dataset", "toy", "--codec", str(tmp_path)]) == 1
+    assert "no finished run" in capsys.readouterr().err
+
+
+def test_our_own_network_gives_features_and_answers(data):
+    found, answers = genmeasure.features("facelib")(data.private_test.images[:5])
+    assert found.shape == (5, 320) and answers.shape == (5, 7)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
