@@ -15,12 +15,18 @@ import pytest
 
 from facelib import cures, evaluation, experiments
 from facelib.emotions import EMOTIONS, Split
+from facelib.paths import InputError
 from facelib.toyfaces import load_toyfaces
 
 
 @pytest.fixture(scope="module")
-def data():
-    return experiments._few(load_toyfaces())
+def drawn():
+    return load_toyfaces()  # what the commands draw
+
+
+@pytest.fixture(scope="module")
+def data(drawn):
+    return experiments._few(drawn)
 
 
 def arm(name: str) -> cures.Arm:
@@ -82,11 +88,12 @@ def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
     assert left == before - tests
 
 
-def facelib(home, *arguments: str) -> subprocess.CompletedProcess:
-    """One command line with its own folders, in a process of its own: training wants TensorFlow's faster
-    kernels, which are chosen when it is imported."""
+def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
+    """Commands with their own folders, one after the other in a process of their own: training wants
+    TensorFlow's faster kernels, which are chosen when it is imported."""
+    code = "import json, sys; from facelib import cli; sys.exit(any(map(cli.main, json.loads(sys.argv[1]))))"
     return subprocess.run(
-        [sys.executable, "-m", "facelib.cli", *arguments],
+        [sys.executable, "-c", code, json.dumps(commands)],
         env=os.environ | {"FACELIB_HOME": str(home)},
         capture_output=True,
         text=True,
@@ -95,19 +102,22 @@ def facelib(home, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, data):
+def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn, data):
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    command = ["experiment", "imbalance", "--dataset", "toy", "--seeds", "1", "--fast"]
-    done = facelib(tmp_path, *command)
+    options, some = ["--dataset", "toy", "--seeds", "1", "--fast"], ["rare", "rare-last", "gradual"]
+    first, second = (["experiment", study, *options] for study in ("imbalance", "two-stage"))
+    done = facelib(tmp_path, first, [*second, "--arms", *some])
     assert done.returncode == 0, done.stderr
-    assert "over, seed 0\n" in done.stdout and "random oversampling  " in done.stdout
+    begun = [line.split(",")[0] for line in done.stdout.splitlines() if line.endswith(", seed 0")]
+    assert begun == [arm.name for arm in cures.IMBALANCE] + some  # the second study finds stage one there
+    assert "random oversampling  " in done.stdout
     rows = evaluation.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
     assert [row["name"] for row in rows] == [arm.name for arm in cures.IMBALANCE]
     for row in rows:
         assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
         assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
     assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
-    results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("result.npz")}
+    results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("imbalance*/*/result.npz")}
     assert len(results) == len(cures.IMBALANCE)
     for name, answers in results.items():
         np.testing.assert_allclose(answers.sum(1), 1, atol=1e-3, err_msg=name)
@@ -116,24 +126,20 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, data):
     np.testing.assert_allclose(results["prior-0"], divided / divided.sum(1, keepdims=True), rtol=1e-4)
     assert not np.allclose(results["crt-0"], results["none-0"], atol=1e-3)
 
-    again = facelib(tmp_path, *command)
-    assert again.returncode == 0 and "seed 0" not in again.stdout  # all runs were there
-
-    some = ["rare", "rare-last", "gradual"]
-    done = facelib(tmp_path, "experiment", "two-stage", *command[2:], "--arms", *some)
-    assert done.returncode == 0, done.stderr
-    begun = [line.split(",")[0] for line in done.stdout.splitlines() if line.endswith(", seed 0")]
-    assert begun == some  # stage one was there, too
     rows = evaluation.read_metrics("05-two-stage-toy-fast")["metrics"]["rows"]
     assert [row["name"] for row in rows] == ["none", *some]
     curve = np.array(rows[1]["curve"], float)
     assert curve.shape == (13, 7)
     assert curve[-1][[1, 2]].sum() >= curve[0][[1, 2]].sum()  # disgust and fear, which are all that it sees
 
-    other = facelib(tmp_path, *command, "--epochs", "2")
-    assert other.returncode == 1 and "none-0: a run on other data or of another budget" in other.stderr
-    wrong = facelib(tmp_path, *command, "--arms", "magic")
-    assert wrong.returncode == 1 and "no such arm: magic; there are none, weights-sqrt" in wrong.stderr
+    begun = []
+    again = {"seeds": 1, "fast": True, "progress": begun.append}
+    experiments.record("imbalance", drawn, tmp_path / "runs", **again)
+    assert begun == []  # all runs were there
+    with pytest.raises(InputError, match="none-0: a run on other data or of another budget"):
+        experiments.record("imbalance", drawn, tmp_path / "runs", epochs=2, **again)
+    with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
+        experiments.record("imbalance", drawn, tmp_path / "runs", arms=["magic"], **again)
 
 
 @pytest.mark.slow

@@ -25,6 +25,8 @@ MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\
 SMALL = {"dataset": "toy", "seed": 1}
 #: Parameters of single notebooks, by name, that make a run short; these go before SMALL.
 FAST: dict[str, dict[str, object]] = {
+    "01-deepface-pipeline": {"repeats": 1, "peers": False},
+    "02-fer2013-imbalance": {"n_faces": 1500, "n_bootstrap": 100},
     "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
     "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
     "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
