@@ -9,8 +9,10 @@ progress and no other; that run goes on at its last checkpoint. What is quoted i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy as np
 from facelib import audit, comparison, cures, evaluation, fer2013
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.paths import InputError, atomic_write
+from facelib.training import Recipe
 
 # --- running ---------------------------------------------------------------------------------------------
 
@@ -30,34 +33,25 @@ def imbalance(
     epochs: int = cures.EPOCHS,
     batch_size: int = cures.BATCH,
     progress: Callable[[str], None] = print,
+    jobs: int = 1,
 ) -> dict[str, list[dict]]:
     """Run the arms (all, or "none" and those named) that are not finished yet.
 
     seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
-    passed over more or less often. Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its
-    probabilities on both test splits. Raises InputError for an unknown arm, or a folder that holds runs on
-    other data or of another budget.
+    passed over more or less often. jobs: processes that share the cores: so small a network does not fill
+    two, and two processes on two cores need a fifth less time than one.
+    Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test splits.
+    Raises InputError for an unknown arm, or a folder that holds runs on other data or of another budget.
     """
     chosen = _chosen(cures.IMBALANCE, arms)
-    sets = {"private": data.private_test, "public": data.public_test}
-    results: dict[str, list[dict]] = {}
-    for seed in range(seeds):
-        for arm in chosen if chosen[0].name == "none" else (cures.IMBALANCE[0], *chosen):
-            place = folder / f"{arm.name}-{seed}"
-            recipe = cures.recipe_of(len(data.train), epochs, batch_size, seed)
-            run = _Run(place, {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest})
-            if not run.done:
-                progress(f"{arm.name}, seed {seed}")
-                if arm.after:
-                    answers = cures.afterwards(arm, data, folder / f"none-{seed}", seed)
-                else:
-                    model = cures.train(arm, data, recipe, place, progress)
-                    answers = {name: cures.predict(model, split) for name, split in sets.items()}
-                    if arm.name == "none":
-                        model.save_weights(place / "final.weights.h5")
-                run.save(answers)
-            results.setdefault(arm.name, []).append(run.load())
-    return results
+    if chosen[0].name != "none":
+        chosen = (cures.IMBALANCE[0], *chosen)
+    recipes = [cures.recipe_of(len(data.train), epochs, batch_size, seed) for seed in range(seeds)]
+    runs = [_Run(folder, arm, recipe, data) for recipe in recipes for arm in chosen]
+    _go_on([run for run in runs if not run.arm.after], partial(_train, data), jobs, progress)
+    # What only touches the network of "none" waits until there is one.
+    _go_on([run for run in runs if run.arm.after], partial(_afterwards, data, folder), jobs, progress)
+    return _results(runs)
 
 
 def two_stage(
@@ -69,45 +63,43 @@ def two_stage(
     epochs: int = cures.EPOCHS,
     batch_size: int = cures.BATCH,
     progress: Callable[[str], None] = print,
+    jobs: int = 1,
 ) -> dict[str, list[dict]]:
     """Second stages, each from the network that ``imbalance`` left in ``first`` for the arm "none".
 
     Each is looked at twelve times on PublicTest while it learns: ``curve`` (13, 7), the recalls, from before
     the first step to after the last. Otherwise as ``imbalance``.
     """
-    results = {"none": imbalance(data, first, ("none",), seeds, epochs, batch_size, progress)["none"]}
+    before = imbalance(data, first, ("none",), seeds, epochs, batch_size, progress, jobs)
     steps = max(12, int(cures.STAGE_TWO * epochs * (len(data.train) // batch_size)))
+    runs = []
     for seed in range(seeds):
+        recipe = replace(
+            cures.recipe_of(len(data.train), 12, batch_size, seed), steps_per_epoch=steps // 12, ema=0.9
+        )
         for stage in _chosen(cures.TWO_STAGE, arms):
-            place = folder / f"{stage.name}-{seed}"
-            recipe = replace(
-                cures.recipe_of(len(data.train), 12, batch_size, seed),
-                steps_per_epoch=steps // 12,
-                learning_rate=cures.LEARNING_RATE / 10 * stage.rate,
-                ema=0.9,
-            )
-            run = _Run(place, {"arm": asdict(stage), "recipe": asdict(recipe), "data": data.digest})
-            if not run.done:
-                progress(f"{stage.name}, seed {seed}")
-                run.save(cures.second(stage, data, recipe, place, first / f"none-{seed}"))
-            results.setdefault(stage.name, []).append(run.load())
-    return results
+            rate = cures.LEARNING_RATE / 10 * stage.rate
+            runs.append(_Run(folder, stage, replace(recipe, learning_rate=rate), data))
+    _go_on(runs, partial(_second, data, first), jobs, progress)
+    return before | _results(runs)
 
 
 class _Run:
     """A run's folder: ``run.json`` says what it is, ``result.npz`` what came out."""
 
-    def __init__(self, place: Path, what: dict):
-        what, path = json.loads(json.dumps(what)), place / "run.json"
-        place.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, arm: cures.Arm | cures.Stage, recipe: Recipe, data: FerData):
+        self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
+        what = json.loads(json.dumps({"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}))
+        path = self.place / "run.json"
+        self.place.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
         elif json.loads(path.read_text(encoding="utf-8")) != what:
             raise InputError(
-                f"{place}: a run on other data or of another budget; delete it, or choose --output"
+                f"{self.place}: a run on other data or of another budget; delete it, or choose --output"
             )
-        self.place, self.result = place, place / "result.npz"
+        self.result = self.place / "result.npz"
         self.done = self.result.exists()
 
     def save(self, answers: dict[str, np.ndarray]) -> None:
@@ -118,6 +110,57 @@ class _Run:
     def load(self) -> dict[str, np.ndarray]:
         with np.load(self.result) as stored:
             return dict(stored)
+
+
+def _results(runs: list[_Run]) -> dict[str, list[dict]]:
+    """Arm -> its runs' results, in the order of the runs."""
+    results: dict[str, list[dict]] = {}
+    for run in runs:
+        results.setdefault(run.arm.name, []).append(run.load())
+    return results
+
+
+def _go_on(runs: list[_Run], work: Callable, jobs: int, progress: Callable[[str], None]) -> None:
+    """Do the work, (run, progress) -> answers, of those runs that are not done."""
+    left = [run for run in runs if not run.done]
+    if jobs == 1:
+        for run in left:
+            progress(f"{run.arm.name}, seed {run.recipe.seed}")
+            run.save(work(run, progress))
+        return
+    from joblib import Parallel, delayed
+
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    ready = Parallel(jobs, return_as="generator_unordered")(
+        delayed(_beside)(run, work, threads) for run in left
+    )
+    for i, run in enumerate(ready, 1):
+        progress(f"{run.arm.name}, seed {run.recipe.seed}: done, {i} of {len(left)}")
+
+
+def _beside(run: _Run, work: Callable, threads: int) -> _Run:
+    """A run in a process of its own, which has not met TensorFlow before its first one."""
+    os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    run.save(work(run, cures.silent))
+    return run
+
+
+def _train(data: FerData, run: _Run, progress: Callable[[str], None]) -> dict[str, np.ndarray]:
+    model = cures.train(run.arm, data, run.recipe, run.place, progress)
+    if run.arm.name == "none":
+        model.save_weights(run.place / "final.weights.h5")
+    return {
+        "private": cures.predict(model, data.private_test),
+        "public": cures.predict(model, data.public_test),
+    }
+
+
+def _afterwards(data: FerData, folder: Path, run: _Run, progress) -> dict[str, np.ndarray]:
+    return cures.afterwards(run.arm, data, folder / f"none-{run.recipe.seed}", run.recipe.seed)
+
+
+def _second(data: FerData, first: Path, run: _Run, progress) -> dict[str, np.ndarray]:
+    return cures.second(run.arm, data, run.recipe, run.place, first / f"none-{run.recipe.seed}")
 
 
 def _chosen(arms: tuple, names: Iterable[str]) -> tuple:
@@ -188,6 +231,7 @@ def record(
     epochs: int | None = None,
     fast: bool = False,
     progress: Callable[[str], None] = print,
+    jobs: int = 1,
 ) -> Path:
     """Run a study ("imbalance" or "two-stage"), write its metrics file and return the file's path.
 
@@ -200,7 +244,7 @@ def record(
     epochs = epochs or (1 if fast else cures.EPOCHS)
     batch_size = 32 if fast else cures.BATCH
     first = folder / f"imbalance-{name}"
-    options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress}
+    options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress, "jobs": jobs}
     if study == "imbalance":
         number, known = "04", cures.IMBALANCE
         results = imbalance(data, first, arms, **options)

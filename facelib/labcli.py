@@ -140,6 +140,10 @@ def train(arguments: argparse.Namespace) -> int:
     )
     network.save_weights(output / "final.weights.h5")
     if arguments.ship:
+        if task == "vqvae":
+            from facelib import vqvae
+
+            vqvae.forget(network)
         command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
         if arguments.task != "gender":
             command += f" --dataset {name}" + f" --model {arguments.model}" * (arguments.task == "emotion")
@@ -249,7 +253,7 @@ def _experiment_parser(commands) -> None:
         experiment,
         "run the controlled study of cures, or of second stages, or ask why fear is misread",
         "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
-        "  facelib experiment imbalance --dataset fer2013 --seeds 3       (some hours on two cores)\n"
+        "  facelib experiment imbalance --dataset fer2013 --seeds 3 -j 2  (two hours on two cores)\n"
         '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
         "  facelib experiment two-stage --dataset fer2013\n"
         "  facelib experiment confusion --model baseline                  (five minutes)\n"
@@ -263,6 +267,8 @@ def _experiment_parser(commands) -> None:
     parser.add_argument("--epochs", type=positive, metavar="N", help="passes over Training (default 8)")
     parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
     parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N",
+        help="so many runs at a time, each on its share of the cores")  # fmt: skip
     parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
         help="confusion only: the network that is asked (default baseline)")  # fmt: skip
 
@@ -293,6 +299,7 @@ def experiment(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         fast=arguments.fast,
         progress=lambda line: print(line, flush=True),
+        jobs=arguments.jobs,
     )
     print(experiments.table(path))
     print(f"written: {path}", file=sys.stderr)
