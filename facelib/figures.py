@@ -89,8 +89,14 @@ def _overlap(place, width, height, other) -> bool:
     return x < ox + ow and ox < x + width and y < oy + oh and oy < y + height
 
 
-def save_figure(figure: Figure, name: str, formats: Iterable[str] = ("png",)) -> Path:
-    """Write a figure to ``reports/figures/NAME.png`` (whole or not at all) and return the first path."""
+def save_figure(
+    figure: Figure, name: str, formats: Iterable[str] = ("png",), weights: str | None = None
+) -> Path:
+    """Write a figure to ``reports/figures/NAME.png`` (whole or not at all) and return the first path.
+
+    weights: digest of the network that made what it shows. A PNG keeps it, and a report that prints the
+    picture sees whether another network has come since.
+    """
     import matplotlib
 
     written = []
@@ -99,15 +105,17 @@ def save_figure(figure: Figure, name: str, formats: Iterable[str] = ("png",)) ->
         # The salt replaces matplotlib's random numbering of an SVG's parts.
         with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(
-                temporary, format=extension, dpi=150, bbox_inches="tight", metadata=_undated(extension)
+                temporary, format=extension, dpi=150, bbox_inches="tight", metadata=_facts(extension, weights)
             )
         written.append(path)
     return written[0]
 
 
-def _undated(extension: str) -> dict:
-    """No date in the file: the same figure is the same bytes."""
-    return {"Date": None} if extension == "svg" else {"Software": None} if extension == "png" else {}
+def _facts(extension: str, weights: str | None) -> dict:
+    """What is written into the file: no date, so that the same figure is the same bytes."""
+    if extension == "png":
+        return {"Software": None} | ({"weights": weights} if weights else {})
+    return {"Date": None} if extension == "svg" else {}
 
 
 # --- what the notebooks share -------------------------------------------------------------------------

@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.figures import INK, PALE, apart, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_INK, _PALE = "#333333", "#9A9A9A"
 
 
 def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Figure:
     """A row of faces for each name: name -> (n, 48, 48) uint8. An emotion's name stands in its colour."""
     strips = [_strip(each, enlarge, gap) for each in rows.values()]
     height, width = len(strips) * strips[0].shape[0], max(strip.shape[1] for strip in strips)
-    figure = _sheet(1.0 + width / 110, 0.15 + height / 110)
+    figure = sheet(1.0 + width / 110, 0.15 + height / 110)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, strip) in zip(axes, zip(rows, strips, strict=True), strict=True):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5))
         axis.spines[:].set_visible(False)
-        colour = COLOURS[EMOTIONS.index(name)] if name in EMOTIONS else _INK
+        colour = COLOURS[EMOTIONS.index(name)] if name in EMOTIONS else INK
         axis.set_ylabel(name, rotation=0, ha="right", va="center", color=colour, weight="bold", labelpad=8)
     return figure
 
@@ -40,12 +39,12 @@ def learning(rows: list[Mapping], started: float | None = None) -> Figure:
     rows: of its ``log.jsonl``. started: the epoch from which it quantizes, a dashed line.
     """
     names = {"psnr": "PSNR, dB", "ssim": "SSIM", "perplexity": "perplexity"}
-    figure = _sheet(8.6, 2.6)
+    figure = sheet(8.6, 2.6)
     for axis, (key, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
         there = [row for row in rows if key in row]
         axis.plot([row["epoch"] for row in there], [row[key] for row in there], ".-", color=COLOURS[0])
         if started is not None:
-            axis.axvline(started, color=_PALE, linestyle="--", linewidth=0.9)
+            axis.axvline(started, color=PALE, linestyle="--", linewidth=0.9)
         axis.set_title(title, loc="left", fontsize=10, weight="bold")
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)
@@ -57,13 +56,13 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
 
     points: (n, 2). books: title -> codes (k, 2).
     """
-    figure = _sheet(2.45 * len(books), 2.75)
+    figure = sheet(2.45 * len(books), 2.75)
     for axis, (title, book) in zip(
         figure.subplots(1, len(books), squeeze=False)[0], books.items(), strict=True
     ):
         code = ((points[:, None] - book) ** 2).sum(-1).argmin(1)
         alive = np.bincount(code, minlength=len(book)) > 0
-        axis.scatter(*points.T, s=2, color=_PALE, alpha=0.35, linewidths=0)
+        axis.scatter(*points.T, s=2, color=PALE, alpha=0.35, linewidths=0)
         axis.scatter(*book[alive].T, s=34, color=COLOURS[4], edgecolors="white", linewidths=0.8, zorder=3)
         axis.scatter(*book[~alive].T, s=26, marker="x", color=COLOURS[0], linewidths=1.2, zorder=3)
         axis.set_title(title, loc="left", fontsize=10, weight="bold")
@@ -85,9 +84,9 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
 
     edge = 0.6 + np.abs(codes).max()
     z, q = np.linspace(-edge, edge, 1501), written(latents)
-    figure = _sheet(8.6, 3.0)
+    figure = sheet(8.6, 3.0)
     axis = figure.subplots()
-    axis.plot(z, (z - wish) ** 2, color=_PALE, linestyle="--", label="the loss, were there no quantiser")
+    axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
     axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
     axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
     for start, code in zip(latents, q, strict=True):
@@ -106,9 +105,7 @@ def curves(curves: Mapping[str, np.ndarray], highest: float, unit: str) -> Figur
 
     curves: name -> (n,), nan where there is nothing yet. highest: the end of the axis.
     """
-    from facelib.figures import apart
-
-    figure = _sheet(8.6, 3.0)
+    figure = sheet(8.6, 3.0)
     axis = figure.subplots()
     ends = apart([curve[-1] for curve in curves.values()], highest / 15)
     order = (0, 3, 1, 4, 2, 6, 5)
@@ -129,7 +126,7 @@ def codebooks(books: np.ndarray, counts: np.ndarray) -> Figure:
     directions = np.linalg.svd(books[0] - books[0].mean(0), full_matrices=False)[2][:2]
     places = (books - books.mean(1, keepdims=True)) @ directions.T  # (depth, codes, 2)
     edge = 1.05 * np.abs(places).max()
-    figure = _sheet(2.2 * len(books), 2.45)
+    figure = sheet(2.2 * len(books), 2.45)
     for i, axis in enumerate(figure.subplots(1, len(books), sharex=True, sharey=True, squeeze=False)[0]):
         area = 4 * counts[i] / max(counts[i].mean(), 1e-9)
         axis.scatter(*places[i].T, s=area, color=COLOURS[4], alpha=0.45, linewidths=0)
@@ -146,7 +143,7 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """
     from matplotlib.colors import to_rgb
 
-    figure = _sheet(1.55 * len(maps), 1.85)
+    figure = sheet(1.55 * len(maps), 1.85)
     for axis, (name, (face, share)) in zip(
         figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True
     ):
@@ -166,7 +163,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
 
     arrow: from which of them to which.
     """
-    figure = _sheet(7.6, 3.1)
+    figure = sheet(7.6, 3.1)
     axis = figure.subplots()
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
@@ -195,8 +192,8 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         "best": f"best of {record['metrics']['best_of']}",
         "real": "real faces, their labels",
     }
-    colours = dict(zip(rows, (_INK, COLOURS[4], COLOURS[3], _PALE), strict=False))
-    figure = _sheet(8.6, 3.6)
+    colours = dict(zip(rows, (INK, COLOURS[4], COLOURS[3], PALE), strict=False))
+    figure = sheet(8.6, 3.6)
     axis = figure.subplots()
     names = [*EMOTIONS, "mean"]
     for i, (key, title) in enumerate(rows.items()):
@@ -206,12 +203,12 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
         axis.hlines(y, *both.T, color=colours[key], linewidth=1.5, alpha=0.6)
         axis.scatter(values, y, s=30, color=colours[key], label=title, zorder=3)
-    axis.axvline(1 / len(EMOTIONS), color=_PALE, linestyle=":", linewidth=0.9)
-    axis.text(1 / len(EMOTIONS), -0.6, " chance", color=_PALE, fontsize=8.5, va="center")
-    axis.axhline(len(EMOTIONS) - 0.5, color=_PALE, linewidth=0.6)
+    axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
+    axis.text(1 / len(EMOTIONS), -0.6, " chance", color=PALE, fontsize=8.5, va="center")
+    axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
     axis.set_yticks(range(len(names)), names)
     for tick, emotion in zip(axis.get_yticklabels(), names, strict=True):
-        tick.set_color(COLOURS[EMOTIONS.index(emotion)] if emotion in EMOTIONS else _INK)
+        tick.set_color(COLOURS[EMOTIONS.index(emotion)] if emotion in EMOTIONS else INK)
         tick.set_weight("bold")
     axis.set(ylim=(len(names) - 0.4, -0.8), xlim=(0, 1))
     axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
@@ -226,9 +223,3 @@ def _strip(images: np.ndarray, enlarge: int, gap: int) -> np.ndarray:
     large = np.repeat(np.repeat(images, enlarge, axis=1), enlarge, axis=2)
     framed = np.pad(large, ((0, 0), (0, gap), (0, gap)), constant_values=255)
     return framed.transpose(1, 0, 2).reshape(framed.shape[1], -1)
-
-
-def _sheet(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure((width, height), layout="constrained", dpi=110)

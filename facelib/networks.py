@@ -285,7 +285,8 @@ def export(
                 values = file[name][()]
                 if values.dtype == np.float32:
                     del file[name]
-                    file.create_dataset(name, data=values.astype(np.float16))
+                    packed = {"compression": "gzip", "shuffle": True} if values.size > 64 else {}
+                    file.create_dataset(name, data=values.astype(np.float16), **packed)
         _repack(path)
     if as_graph:
         _export_graph(model, graph)

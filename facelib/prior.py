@@ -61,7 +61,7 @@ class Place(layers.Layer):
         return known * x + (1 - known) * ops.cast(self.hidden, x.dtype) + ops.cast(self.where, x.dtype)
 
 
-def trunk(width: int = 192, blocks: int = 6, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
+def trunk(width: int = 192, blocks: int = 5, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
     """What is known and what is wanted -> what each position should be.
 
     Takes vectors (n, 36, latent) float32, known (n, 36) of 0 and 1, wanted (n, 7): shares of emotions, all 0
@@ -103,7 +103,7 @@ def head(width: int = 192, latent: int = WIDTH, depth: int = DEPTH, codes: int =
 
 def prior(
     width: int = 192,
-    blocks: int = 6,
+    blocks: int = 5,
     heads: int = 6,
     latent: int = WIDTH,
     depth: int = DEPTH,
@@ -113,7 +113,8 @@ def prior(
     """``trunk`` and ``head`` in one, for training; takes [vectors, known, wanted, sums], gives logits
     (n, 36, depth, codes).
 
-    The two are its layers "trunk" and "head".
+    The two are its layers "trunk" and "head". Five blocks: one more would not fit beside the other weights
+    that are shipped.
     """
     inputs = [
         keras.Input((POSITIONS, latent)),

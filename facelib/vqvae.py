@@ -289,6 +289,15 @@ def ssim(a, b):
     return ops.mean(map_, axis=(1, 2, 3))
 
 
+def forget(model: keras.Model) -> None:
+    """Clear what an ``autoencoder``'s quantizer needs for learning alone: zeros are shipped for nothing."""
+    quantizer = model.get_layer("quantizer")
+    for stage in getattr(quantizer, "stages", [quantizer]):
+        if isinstance(stage, VectorQuantizer):
+            stage.counts.assign(ops.zeros_like(stage.counts))
+            stage.sums.assign(ops.zeros_like(stage.sums))
+
+
 def codebooks(model: keras.Model) -> np.ndarray:
     """The vectors of an ``autoencoder``'s codes, (depth, codes, width) float32."""
     quantizer = model.get_layer("quantizer")

@@ -150,6 +150,16 @@ def test_the_codec_has_its_shapes():
     assert bits <= 1500
 
 
+def test_what_only_learning_needs_can_be_forgotten():
+    model = vqvae.autoencoder(ResidualQuantizer(2, 8, 16), (8, 8, 8))
+    pictures = np.random.default_rng(0).random((8, 48, 48, 1), np.float32)
+    model.get_layer("quantizer").start(np.random.default_rng(1).normal(size=(64, 16)).astype(np.float32), 64)
+    before = ops.convert_to_numpy(model(pictures))
+    vqvae.forget(model)
+    np.testing.assert_array_equal(model(pictures), before)
+    assert not any(ops.convert_to_numpy(stage.sums).any() for stage in model.get_layer("quantizer").stages)
+
+
 def test_ssim_is_that_of_scikit_image():
     a, b = np.random.default_rng(0).random((2, 4, 48, 48, 1), np.float32)
     b = 0.7 * a + 0.3 * b
