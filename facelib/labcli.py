@@ -78,7 +78,8 @@ def _train_parser(commands) -> None:
         help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
         help="emotion: a shipped network whose answers are learnt besides the labels; "
-        "vqvae: one whose answers coding shall not change")  # fmt: skip
+        "vqvae: one whose answers coding shall not change; prior: one that says, with label and votes, "
+        "what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
         help="emotion, vqvae: go on from this finished run for a shorter second course")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
@@ -127,12 +128,11 @@ def train(arguments: argparse.Namespace) -> int:
         task = networks.emotion_task(arguments.model)
         architecture = "deepface" if arguments.model == "baseline" else arguments.model
         options["name"] = arguments.model
-    if arguments.task in ("emotion", "vqvae"):
-        if arguments.teacher:
-            teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
-            options["teacher"] = teacher
-        if arguments.start:
-            options["start"] = Path(arguments.start)
+    if arguments.teacher and arguments.task != "gender":
+        teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
+        options["teacher"] = teacher
+    if arguments.start and arguments.task in ("emotion", "vqvae"):
+        options["start"] = Path(arguments.start)
     output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
     print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
     network, recipe = fit(

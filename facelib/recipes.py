@@ -367,6 +367,7 @@ def train_prior(
     output: Path,
     codec=None,
     build: Callable | None = None,
+    teacher=None,
     resume: bool = False,
     progress: Callable[[str], None] = print,
     **chosen,
@@ -374,10 +375,12 @@ def train_prior(
     """The prior over a codec's codes of the training split's faces; PublicTest is watched.
 
     codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. build: makes the prior, called with
-    the codec's latent, depth and codes; None: ``prior.prior``. Returns (network, recipe): a keras.Model as
-    ``prior.prior`` describes.
+    the codec's latent, depth and codes; None: ``prior.prior``. teacher: a keras.Model, (n, 48, 48, 1) ->
+    (n, 7), whose answers are half of what a face is said to show, label and votes the other half: who asks
+    for fear and nothing else then asks for the faces in which it is plain. Returns (network, recipe): a
+    keras.Model as ``prior.prior`` describes.
     """
-    from facelib import cures, prior, vqvae
+    from facelib import prior, vqvae
 
     codec = codec or networks.load_shipped("vqvae")
     recipe = _brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
@@ -388,10 +391,10 @@ def train_prior(
     stacks = np.stack([_coded(codec, train.images, version) for version in range(VERSIONS)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
     chances = 1 / np.sqrt(counts[train.labels])
-    draw = prior.lessons(stacks, cures.soft_labels(train), chances / chances.sum(), codebooks)
+    draw = prior.lessons(stacks, _shown(train, teacher), chances / chances.sum(), codebooks)
     held = prior.lessons(
         _coded(codec, public.images, 0)[:, None],
-        cures.soft_labels(public),
+        _shown(public, teacher),
         np.full(len(public), 1 / len(public)),
         codebooks,
         without=0.0,
@@ -417,6 +420,16 @@ def train_prior(
         draw=draw,
     )
     return model, recipe
+
+
+def _shown(split: Split, teacher) -> np.ndarray:
+    """What each face is said to show, (n, 7) float32: shares of emotions that sum to 1."""
+    from facelib import cures
+
+    said = cures.soft_labels(split)
+    if teacher is None:
+        return said
+    return (said + teacher.predict(networks.emotion_inputs(split.images), batch_size=256, verbose=0)) / 2
 
 
 def _brief(recipe: Recipe, rows: int) -> Recipe:

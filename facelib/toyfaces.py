@@ -129,6 +129,23 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     return FerData(*splits, f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
 
 
+def plain_toyfaces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
+    """Draw ``n`` faces without FER-2013's troubles, for whoever must learn to draw in a minute.
+
+    Right labels, as many of each emotion, nothing spoilt, nobody voted; a few people in front of one camera
+    that hardly moves. Split 80/10/10; equal arguments give equal bytes everywhere.
+    """
+    rng = np.random.Generator(np.random.PCG64([48, seed]))
+    who = np.floor(rng.random(people) * 1e6).astype(np.int64)[np.floor(rng.random(n) * people).astype(int)]
+    labels = np.arange(n, dtype=np.int64) % len(EMOTIONS)
+    units = RECIPES[labels] * (0.8 + 0.2 * rng.random((n, 1)))
+    images = render(traits(who), _shots(n, seed, stray=0.15), units)
+    ends = np.cumsum(_share(n, (8, 1, 1)))
+    splits = [Split(images[a:b], labels[a:b]) for a, b in zip((0, *ends), ends)]
+    digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()[:16]
+    return FerData(*splits, f"drawn faces, plain, n={n}, people={people}, seed={seed}", digest)
+
+
 def _share(total: int, weights) -> np.ndarray:
     """Whole numbers in proportion to ``weights`` that add up to ``total`` (largest remainders)."""
     weights = np.asarray(weights, np.int64)
@@ -284,11 +301,12 @@ def _units(expression: str | int | Mapping[str, float] | np.ndarray, intensity: 
     return np.clip(np.asarray(expression, float) * intensity, 0, 1)
 
 
-def _shots(n: int, seed: int | None) -> SimpleNamespace:
-    """n random shots; seed None: as for a passport, straight and evenly lit."""
+def _shots(n: int, seed: int | None, stray: float = 1.0) -> SimpleNamespace:
+    """n random shots; seed None: as for a passport, straight and evenly lit. stray: how far from that."""
     uniform = np.full((n, len(SHOTS)), 0.5)
     if seed is not None:
-        uniform = np.random.Generator(np.random.PCG64([1978, seed])).random((n, len(SHOTS)))
+        u = np.random.Generator(np.random.PCG64([1978, seed])).random((n, len(SHOTS)))
+        uniform = u if stray == 1 else 0.5 + stray * (u - 0.5)
     return spread(SHOTS, uniform)
 
 

@@ -24,6 +24,10 @@ def _quoted():
         yield "{:.3f} | {:.3f} | {:.3f} | {:.3f}".format(
             emotion["macro_f1"], emotion["recall"]["fear"], emotion["recall"]["disgust"], emotion["ece"]
         )
+    speed = {row["model"]: row for row in evaluation.read_metrics("06-speed")["metrics"]["rows"]}
+    for model in ("facelib", "tiny", "fer"):
+        yield f"{speed[model]['one_face_ms']:.1f} ms"
+        yield f"{speed[model]['of_64_ms_a_face']:.2g}"
     for detector in ("yunet", "haar"):
         gender = evaluation.read_metrics(f"01-gender-{detector}")["metrics"]
         yield _percent(gender["accuracy_colour"])

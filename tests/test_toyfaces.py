@@ -7,6 +7,9 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from facelib import degradation, toyfaces
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER
@@ -225,3 +228,18 @@ def test_a_scene_knows_where_its_faces_are(n, size):
     assert (apart.any(-1) | np.eye(n, dtype=bool)).all()  # no face covers another
     assert np.ptp(scene.picture.astype(int), axis=2).mean() > 3  # in colour
     assert (toyfaces.draw_scene(n, seed=n, size=size).picture == scene.picture).all()
+
+
+def test_plain_faces_are_even_right_and_easy():
+    data = toyfaces.plain_toyfaces(700, people=10, seed=1)
+    again = toyfaces.plain_toyfaces(700, people=10, seed=1)
+    assert data.digest == again.digest != toyfaces.plain_toyfaces(700, people=10, seed=2).digest
+    assert [len(split) for _, split in data] == [560, 70, 70]
+    for _, split in data:
+        assert split.images.shape[1:] == (48, 48) and split.images.dtype == np.uint8
+        assert np.ptp(np.bincount(split.labels, minlength=7)) <= 1
+    # One straight line between each two emotions is enough, for people that were seen.
+    pixels = [split.images.reshape(len(split), -1) / 255 for _, split in data]
+    reader = make_pipeline(PCA(40, random_state=0), LogisticRegression(max_iter=500))
+    reader.fit(pixels[0], data.train.labels)
+    assert reader.score(pixels[2], data.private_test.labels) > 0.95
