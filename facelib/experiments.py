@@ -20,7 +20,7 @@ import numpy as np
 from facelib import audit, comparison, cures, evaluation, fer2013
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.paths import InputError, atomic_write
-from facelib.training import Recipe
+from facelib.training import Recipe, import_keras
 
 # --- running ---------------------------------------------------------------------------------------------
 
@@ -141,6 +141,7 @@ def _go_on(runs: list[_Run], work: Callable, jobs: int, progress: Callable[[str]
 def _beside(run: _Run, work: Callable, threads: int) -> _Run:
     """A run in a process of its own, which has not met TensorFlow before its first one."""
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    import_keras()
     run.save(work(run, cures.silent))
     return run
 

@@ -28,6 +28,9 @@ def _quoted():
     for model in ("facelib", "tiny", "fer"):
         yield f"{speed[model]['one_face_ms']:.1f} ms"
         yield f"{speed[model]['of_64_ms_a_face']:.2g}"
+    rows = {row["name"]: row for row in evaluation.read_metrics("04-imbalance-fer2013")["metrics"]["rows"]}
+    for arm in (rows["none"]["all"], rows["over"]["all"]):
+        yield from map(_percent, (arm["accuracy"], arm["recall"]["disgust"], arm["recall"]["fear"]))
     for detector in ("yunet", "haar"):
         gender = evaluation.read_metrics(f"01-gender-{detector}")["metrics"]
         yield _percent(gender["accuracy_colour"])
