@@ -28,8 +28,10 @@ STAGE_TWO = 1 / 8
 class Arm:
     """One cure: what it changes, everything else being as in the arm "none".
 
-    name: as on the command line. title: as in tables. sampler, weights, loss: as in ``sampling``. deferred:
-    the weights come into force after this share of the run. targets: "labels", or "votes": FER+'s shares
+    name: as on the command line. title: as in tables. sampler, weights, loss: as in ``sampling``; the sampler
+    "generated" adds faces that the shipped generator draws. classes: emotions that the sampler makes as
+    frequent as the most frequent one; none: all. deferred: the weights come into force after this share of
+    the run. targets: "labels", or "votes": FER+'s shares
     mixed in equal parts with the label. clean: without the training pictures that stand there twice, or in a
     test split. head: "softmax", or "cosine" (LDAM's). after: no training of its own, but something done to
     the network of "none": "prior" (its answers are divided by the classes' frequencies), "bias" (one number
@@ -47,6 +49,7 @@ class Arm:
     clean: bool = False
     head: str = "softmax"
     after: str = ""
+    classes: tuple[str, ...] = ()
 
 
 IMBALANCE = (
@@ -69,6 +72,15 @@ IMBALANCE = (
     Arm("clean", "without duplicates", clean=True),
 )
 
+RARE = ("disgust", "fear")
+#: Do generated faces help? Disgust and fear are made as frequent as happy, in three ways.
+GENERATED = (
+    IMBALANCE[0],
+    Arm("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
+    Arm("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
+    Arm("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
+)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -88,7 +100,6 @@ class Stage:
     rehearsal: float = 0.0
 
 
-RARE = ("disgust", "fear")
 TWO_STAGE = (
     Stage("longer", "as many steps more, nothing changed"),
     Stage("rare", "disgust and fear only (the students')", RARE),
@@ -158,7 +169,10 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
     pictures = data.train.images[:256]  # the same ones for all arms, whatever they draw
     if arm.clean:
         data = cleaned(data)
-    train = sampling.resample(data, arm.sampler, recipe.seed).train
+    if arm.sampler == "generated":
+        train = with_drawn(data.train, arm.classes, recipe.seed)
+    else:
+        train = sampling.resample(data, arm.sampler, recipe.seed, arm.classes).train
     labels = np.eye(len(EMOTIONS), dtype=np.float32)[train.labels]
     if arm.targets == "votes":
         labels = soft_labels(train)
@@ -177,6 +191,26 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
         resume=True,
         progress=progress,
     )
+
+
+def with_drawn(train: Split, classes: tuple[str, ...], seed: int, generator=None) -> Split:
+    """The split, and after it faces that a generator draws (None: the shipped one), until each of these
+    classes has as many as the largest. A drawn face has no votes."""
+    from facelib import generation
+
+    generator = generator or generation.load_generator()
+    counts = np.bincount(train.labels, minlength=len(EMOTIONS))
+    images, labels = [train.images], [train.labels]
+    for i, name in enumerate(EMOTIONS):
+        more = counts.max() - counts[i]
+        if name in classes and more:
+            images.append(generator.sample(name, more, seed=1000 * seed + i))
+            labels.append(np.full(more, i, train.labels.dtype))
+    images, labels = np.concatenate(images), np.concatenate(labels)
+    votes = train.votes
+    if votes is not None:
+        votes = np.pad(votes, ((0, len(labels) - len(votes)), (0, 0)))
+    return Split(images, labels, votes)
 
 
 def soft_labels(split: Split) -> np.ndarray:

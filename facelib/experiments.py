@@ -2,8 +2,8 @@
 
 Every run ends in a file of its own, ``result.npz`` in its folder, so a study that is killed loses the run in
 progress and no other; that run goes on at its last checkpoint. What is quoted is the summary over all runs,
-``reports/metrics/04-imbalance-….json`` and ``05-two-stage-….json``. What the arms do stands in
-``facelib.cures``.
+``reports/metrics/04-imbalance-….json``, ``05-two-stage-….json`` and ``08-generated-….json``. What the arms
+do stands in ``facelib.cures``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from facelib import audit, comparison, cures, evaluation, fer2013
+from facelib import assets, audit, comparison, cures, evaluation, fer2013
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.paths import InputError, atomic_write
 from facelib.training import Recipe, import_keras
+
+#: Of each study: the notebook whose number its record bears, and its arms.
+STUDIES = {
+    "imbalance": ("04", cures.IMBALANCE),
+    "two-stage": ("05", cures.TWO_STAGE),
+    "generated": ("08", cures.GENERATED),
+}
 
 # --- running ---------------------------------------------------------------------------------------------
 
@@ -34,18 +41,20 @@ def imbalance(
     batch_size: int = cures.BATCH,
     progress: Callable[[str], None] = print,
     jobs: int = 1,
+    known: tuple[cures.Arm, ...] = cures.IMBALANCE,
 ) -> dict[str, list[dict]]:
     """Run the arms (all, or "none" and those named) that are not finished yet.
 
     seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
     passed over more or less often. jobs: processes that share the cores: so small a network does not fill
-    two, and two processes on two cores need a fifth less time than one.
+    two, and two processes on two cores need a fifth less time than one. known: the arms that there are,
+        "none" first.
     Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test splits.
     Raises InputError for an unknown arm, or a folder that holds runs on other data or of another budget.
     """
-    chosen = _chosen(cures.IMBALANCE, arms)
+    chosen = _chosen(known, arms)
     if chosen[0].name != "none":
-        chosen = (cures.IMBALANCE[0], *chosen)
+        chosen = (known[0], *chosen)
     recipes = [cures.recipe_of(len(data.train), epochs, batch_size, seed) for seed in range(seeds)]
     runs = [_Run(folder, arm, recipe, data) for recipe in recipes for arm in chosen]
     _go_on([run for run in runs if not run.arm.after], partial(_train, data), jobs, progress)
@@ -89,7 +98,10 @@ class _Run:
 
     def __init__(self, folder: Path, arm: cures.Arm | cures.Stage, recipe: Recipe, data: FerData):
         self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
-        what = json.loads(json.dumps({"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}))
+        what = {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}
+        if getattr(arm, "sampler", "") == "generated":
+            what["generator"] = _generator()
+        what = json.loads(json.dumps(what))
         path = self.place / "run.json"
         self.place.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -97,7 +109,8 @@ class _Run:
                 temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
         elif json.loads(path.read_text(encoding="utf-8")) != what:
             raise InputError(
-                f"{self.place}: a run on other data or of another budget; delete it, or choose --output"
+                f"{self.place}: a run on other data, of another budget or generator; "
+                "delete it, or choose --output"
             )
         self.result = self.place / "result.npz"
         self.done = self.result.exists()
@@ -110,6 +123,11 @@ class _Run:
     def load(self) -> dict[str, np.ndarray]:
         with np.load(self.result) as stored:
             return dict(stored)
+
+
+def _generator() -> str:
+    """The digests of the shipped generator's weights."""
+    return " ".join(assets.card(task)["weights_digest"] for task in ("vqvae", "prior"))
 
 
 def _results(runs: list[_Run]) -> dict[str, list[dict]]:
@@ -234,7 +252,8 @@ def record(
     progress: Callable[[str], None] = print,
     jobs: int = 1,
 ) -> Path:
-    """Run a study ("imbalance" or "two-stage"), write its metrics file and return the file's path.
+    """Run a study ("imbalance", "two-stage" or "generated"), write its metrics file and return the file's
+    path.
 
     folder: gets a folder for each study and set, with one for each run in it. fast: a few pictures and one
     pass, under a name of its own: it says that the code runs, and nothing else.
@@ -246,12 +265,11 @@ def record(
     batch_size = 32 if fast else cures.BATCH
     first = folder / f"imbalance-{name}"
     options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress, "jobs": jobs}
-    if study == "imbalance":
-        number, known = "04", cures.IMBALANCE
-        results = imbalance(data, first, arms, **options)
-    else:
-        number, known = "05", cures.TWO_STAGE
+    number, known = STUDIES[study]
+    if study == "two-stage":
         results = two_stage(data, folder / f"two-stage-{name}", first, arms, **options)
+    else:
+        results = imbalance(data, first, arms, known=known, **options)
     # A second stage that gains must gain more than the same time without it.
     controls = ("none", "longer") if "longer" in results else ("none",)
     titles = {"none": cures.IMBALANCE[0].title} | {arm.name: arm.title for arm in known}
@@ -269,6 +287,7 @@ def record(
         },
         command=command + " --fast" * fast,
         data=data,
+        weights=_generator() if study == "generated" else None,
     )
 
 

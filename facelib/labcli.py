@@ -251,15 +251,16 @@ def _experiment_parser(commands) -> None:
         commands,
         "experiment",
         experiment,
-        "run the controlled study of cures, or of second stages, or ask why fear is misread",
+        "run the controlled study of cures, of second stages, of generated faces, or ask why fear is misread",
         "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
         "  facelib experiment imbalance --dataset fer2013 --seeds 3 -j 2  (two hours on two cores)\n"
         '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
         "  facelib experiment two-stage --dataset fer2013\n"
+        "  facelib experiment generated --dataset fer2013                 (do drawn faces help?)\n"
         "  facelib experiment confusion --model baseline                  (five minutes)\n"
         "A killed study goes on where it was.",
     )
-    parser.add_argument("study", choices=["imbalance", "two-stage", "confusion"])
+    parser.add_argument("study", choices=["imbalance", "two-stage", "generated", "confusion"])
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of an arm (default 3)")

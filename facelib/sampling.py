@@ -5,7 +5,7 @@ that was interpolated, or copied into the training set, would make every later n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -91,7 +91,7 @@ def make_loss(how: str, labels: np.ndarray) -> Callable:
     return loss
 
 
-def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
+def resample(data: FerData, how: str = "over", seed: int = 0, classes: Sequence[str] = ()) -> FerData:
     """The same set with a training split in which the classes are (nearly) equal; nothing else is touched.
 
     how: "none": the set as it is;
@@ -104,6 +104,7 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
             2005); a class where no picture is such gets none;
         "adasyn": more new pictures where neighbours disagree more (He et al. 2008); each original's share is
             rounded, so a class may miss the largest by up to half of its own pictures.
+    classes: emotions that become as frequent as the largest class, the others staying as they are; none: all.
 
     The public and the private test split are the very objects of ``data``. ``extra["provenance"]``,
     (m,) int64, holds for each new training row its row in ``data.train``, or -1 for an interpolated one; with
@@ -124,13 +125,16 @@ def resample(data: FerData, how: str = "over", seed: int = 0) -> FerData:
     train = data.train
     if not len(train):
         raise ValueError(f"{data.source}: the training split is empty")
+    if classes and how == "under":
+        raise ValueError("undersampling has no classes to choose: it drops rows of all but the smallest")
+    wanted = _wanted(train.labels, classes)
     if how in ("none", "over", "augment", "under") or len(np.unique(train.labels)) == 1:
-        rows = _rows(train.labels, how, seed)
+        rows = _rows(train.labels, how, seed, wanted)
         images, labels = train.images[rows], train.labels[rows]
         if how == "augment":
             images[len(train) :] = _vary(images[len(train) :], seed)
     else:
-        images, labels = _interpolate(train, how, seed)
+        images, labels = _interpolate(train, how, seed, wanted)
         rows = np.where(np.arange(len(labels)) < len(train), np.arange(len(labels)), -1)
     votes = None if train.votes is None else np.where((rows >= 0)[:, None], train.votes[rows], 0)
     new = Split(images, labels, None if votes is None else votes.astype(train.votes.dtype))
@@ -154,13 +158,22 @@ def _without_training(value):
     return value
 
 
-def _rows(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
+def _wanted(labels: np.ndarray, classes: Sequence[str]) -> dict[int, int] | str:
+    """imbalanced-learn's sampling_strategy: how many rows of each class there shall be."""
+    if unknown := [name for name in classes if name not in EMOTIONS]:
+        raise ValueError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(EMOTIONS)}")
+    counts = np.bincount(labels, minlength=len(EMOTIONS))
+    chosen = [EMOTIONS.index(name) for name in classes]
+    return {i: int(counts.max()) for i in chosen if counts[i]} if classes else "auto"
+
+
+def _rows(labels: np.ndarray, how: str, seed: int, wanted: dict[int, int] | str) -> np.ndarray:
     """Which rows make the new split, (m,) int64."""
     everything = np.arange(len(labels))
     if how in ("over", "augment") and len(np.unique(labels)) > 1:
         from imblearn.over_sampling import RandomOverSampler
 
-        sampler = RandomOverSampler(random_state=seed)
+        sampler = RandomOverSampler(sampling_strategy=wanted, random_state=seed)
     elif how == "under" and len(np.unique(labels)) > 1:
         from imblearn.under_sampling import RandomUnderSampler
 
@@ -183,7 +196,7 @@ def _vary(images: np.ndarray, seed: int) -> np.ndarray:
     return new
 
 
-def _interpolate(train: Split, how: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _interpolate(train: Split, how: str, seed: int, wanted) -> tuple[np.ndarray, np.ndarray]:
     """The split's pictures, then the synthetic ones: images (m, 48, 48) uint8 and labels (m,) int64."""
     from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
 
@@ -195,7 +208,7 @@ def _interpolate(train: Split, how: str, seed: int) -> tuple[np.ndarray, np.ndar
     k = int(min(5, smallest - 1))  # imbalanced-learn's default, where the smallest class has so many
     makers = {"smote": SMOTE, "borderline": BorderlineSMOTE, "adasyn": ADASYN}
     neighbours = {"n_neighbors": k} if how == "adasyn" else {"k_neighbors": k}
-    sampler = makers[how](random_state=seed, **neighbours)
+    sampler = makers[how](sampling_strategy=wanted, random_state=seed, **neighbours)
     pixels = train.images.reshape(len(train), -1).astype(np.float32)
     try:
         pixels, labels = sampler.fit_resample(pixels, train.labels)

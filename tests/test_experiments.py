@@ -30,7 +30,7 @@ def data(drawn):
 
 
 def arm(name: str) -> cures.Arm:
-    return next(arm for arm in cures.IMBALANCE if arm.name == name)
+    return next(arm for arm in (*cures.IMBALANCE, *cures.GENERATED) if arm.name == name)
 
 
 def targets_of(arm: cures.Arm, data, monkeypatch):
@@ -69,6 +69,28 @@ def test_deferred_weights_come_late(data, monkeypatch):
 def test_samplers_change_what_is_seen(data, monkeypatch):
     assert len(targets_of(arm("over"), data, monkeypatch)["images"]) > len(data.train)
     assert len(targets_of(arm("under"), data, monkeypatch)["images"]) < len(data.train)
+
+
+def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
+    """By whatever sampler; what a generator draws comes last, without votes, and what was there stays."""
+
+    class Generator:
+        def sample(self, emotion, n, seed):
+            return np.full((n, 48, 48), 50 + EMOTIONS.index(emotion), np.uint8)
+
+    monkeypatch.setattr("facelib.generation.load_generator", Generator)
+    before = np.bincount(data.train.labels, minlength=7)
+    wanted = [before.max() if name in cures.RARE else n for name, n in zip(EMOTIONS, before)]
+    for name in ("over-rare", "smote-rare", "generated"):
+        given = targets_of(arm(name), data, monkeypatch)
+        labels = given["targets"].argmax(1)
+        assert np.bincount(labels, minlength=7).tolist() == wanted, name
+        assert np.array_equal(given["images"][: len(data.train)], data.train.images)
+    new = given["images"][len(data.train) :]
+    assert np.array_equal(new[:, 0, 0], 50 + labels[len(data.train) :])
+    votes = np.ones((len(data.train), 10), np.uint8)
+    both = cures.with_drawn(Split(data.train.images, data.train.labels, votes), ("fear",), 0)
+    assert len(both.votes) == len(both) and both.votes.sum() == votes.sum()
 
 
 def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
@@ -138,7 +160,7 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn,
     again = {"seeds": 1, "fast": True, "progress": begun.append}
     experiments.record("imbalance", drawn, tmp_path / "runs", **again)
     assert begun == []  # all runs were there
-    with pytest.raises(InputError, match="none-0: a run on other data or of another budget"):
+    with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
         experiments.record("imbalance", drawn, tmp_path / "runs", epochs=2, **again)
     with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
         experiments.record("imbalance", drawn, tmp_path / "runs", arms=["magic"], **again)

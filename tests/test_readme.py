@@ -31,6 +31,12 @@ def _quoted():
     rows = {row["name"]: row for row in evaluation.read_metrics("04-imbalance-fer2013")["metrics"]["rows"]}
     for arm in (rows["none"]["all"], rows["over"]["all"]):
         yield from map(_percent, (arm["accuracy"], arm["recall"]["disgust"], arm["recall"]["fear"]))
+    rows = {row["name"]: row for row in evaluation.read_metrics("05-two-stage-fer2013")["metrics"]["rows"]}
+    yield _percent(rows["rare"]["all"]["accuracy"])
+    yield _percent(rows["none"]["all"]["balanced_accuracy"])
+    gradual = rows["gradual"]["all"]
+    yield from map(_percent, (gradual["accuracy"], gradual["balanced_accuracy"]))
+    yield from map(_percent, (gradual["recall"]["disgust"], gradual["recall"]["fear"]))
     for detector in ("yunet", "haar"):
         gender = evaluation.read_metrics(f"01-gender-{detector}")["metrics"]
         yield _percent(gender["accuracy_colour"])

@@ -65,6 +65,10 @@ def test_wrong_arguments_are_said(data):
             class_weights(np.array(labels, int), how, beta)
     with pytest.raises(ValueError, match="no such sampler"):
         resample(data, "smite")
+    with pytest.raises(ValueError, match="no such emotion: fera; there are angry"):
+        resample(data, "over", classes=["fera"])
+    with pytest.raises(ValueError, match="no classes to choose"):
+        resample(data, "under", classes=["fear"])
     with pytest.raises(ValueError, match="empty"):
         resample(replace(data, train=Split(data.train.images[:0], data.train.labels[:0])), "over")
 
