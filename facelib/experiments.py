@@ -48,7 +48,7 @@ def imbalance(
     seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
     passed over more or less often. jobs: processes that share the cores: so small a network does not fill
     two, and two processes on two cores need a fifth less time than one. known: the arms that there are,
-        "none" first.
+    "none" first.
     Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test splits.
     Raises InputError for an unknown arm, or a folder that holds runs on other data or of another budget.
     """

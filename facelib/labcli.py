@@ -78,10 +78,9 @@ def _train_parser(commands) -> None:
         help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
         help="emotion: a shipped network whose answers are learnt besides the labels; "
-        "vqvae: one whose answers coding shall not change; prior: one that says, with label and votes, "
-        "what a face shows")  # fmt: skip
+        "prior: one that says, with label and votes, what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion, vqvae: go on from this finished run for a shorter second course")  # fmt: skip
+        help="emotion only: go on from this finished run for a shorter second course")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
         help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
@@ -106,6 +105,11 @@ def train(arguments: argparse.Namespace) -> int:
 
     from facelib import networks, paths, recipes
 
+    for option, tasks in (("teacher", ("emotion", "prior")), ("start", ("emotion",)), ("codec", ("prior",))):
+        if getattr(arguments, option) and arguments.task not in tasks:
+            raise paths.InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")
+    if arguments.codec and arguments.ship:
+        raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
     chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
     options = {name: value for name, value in chosen.items() if value is not None}
     if arguments.task == "gender":
@@ -119,7 +123,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.task in ("vqvae", "prior"):
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
-        if task == "prior" and arguments.codec:
+        if arguments.codec:
             from facelib import generation
 
             options["codec"] = generation.load_network("vqvae", arguments.codec)
@@ -128,10 +132,10 @@ def train(arguments: argparse.Namespace) -> int:
         task = networks.emotion_task(arguments.model)
         architecture = "deepface" if arguments.model == "baseline" else arguments.model
         options["name"] = arguments.model
-    if arguments.teacher and arguments.task != "gender":
+    if arguments.teacher:
         teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
         options["teacher"] = teacher
-    if arguments.start and arguments.task in ("emotion", "vqvae"):
+    if arguments.start:
         options["start"] = Path(arguments.start)
     output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
     print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
@@ -150,11 +154,15 @@ def train(arguments: argparse.Namespace) -> int:
             command += f" --teacher {arguments.teacher}" * ("teacher" in options)
             command += f" --start {arguments.start}" * ("start" in options)
         facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
+        if task == "prior":
+            from facelib import assets
+
+            facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
         if "start" in options:
             first = options["start"]
             facts["first_course"] = {
                 "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
-                "weights_digest": paths.digest(first / recipes.FIRST_COURSE[arguments.task])[:16],
+                "weights_digest": paths.digest(first / recipes.FIRST_COURSE)[:16],
             }
         networks.export(network, task, architecture, facts, recipe, as_graph=task not in ("vqvae", "prior"))
     print(f"done: {output / 'final.weights.h5'}")

@@ -32,7 +32,7 @@ EVEN = {"facelib": 0.4, "tiny": 0.0}
 #: Share of the label's place that a teacher's answer takes.
 TEACHER_WEIGHT = 0.7
 #: The file of a finished run from which a second course goes on: an emotion network before it is calibrated.
-FIRST_COURSE = {"emotion": "trained.weights.h5", "vqvae": "final.weights.h5"}
+FIRST_COURSE = "trained.weights.h5"
 
 
 def one_hot(labels: np.ndarray, classes: int = len(EMOTIONS), smoothing: float = 0.0) -> np.ndarray:
@@ -114,7 +114,7 @@ def train_emotion(
     """
     if start and name == "baseline":
         raise InputError("DeepFace's architecture has no second course: choose another network, or no start")
-    if start and not (start / FIRST_COURSE["emotion"]).exists():
+    if start and not (start / FIRST_COURSE).exists():
         raise InputError(f"{start}: no finished run to go on from; train without a start first")
     recipe = replace(EMOTION_RECIPES[f"{name}, second course" if start else name], **chosen)
     recipe = recipe if start else _brief(recipe, len(data.train))
@@ -144,12 +144,12 @@ def train_emotion(
     def build():
         model = networks.emotion_network(name, votes=True)
         if start:
-            model.load_weights(start / FIRST_COURSE["emotion"])
+            model.load_weights(start / FIRST_COURSE)
         return model
 
     size = networks.EMOTION_SIDE if start else WINDOW
     model = fit(build, images, targets, recipe, output, size, two_heads, **options)
-    model.save_weights(output / FIRST_COURSE["emotion"])
+    model.save_weights(output / FIRST_COURSE)
     raw = networks.finish(model, name)
     answers = raw.predict(inputs, batch_size=512, verbose=0)
     return networks.finish(model, name, *_calibration(data, answers, EVEN[name])), recipe
@@ -259,35 +259,25 @@ VQVAE_RECIPE = Recipe(
     augmentation=Augmentation(rotation=0, scale=1.05, shift=0.03, contrast=0.1, brightness=0.05, erase=0),
 )
 CODES_FROM = 0.4
-#: Weight of a teacher's divergence beside the pictures' error, and the shorter course in which it counts.
-TEACHER_VOICE = 0.1
-VQVAE_SECOND = replace(VQVAE_RECIPE, epochs=4, learning_rate=5e-4)
 
 
 def train_vqvae(
     data: FerData,
     output: Path,
     build: Callable | None = None,
-    teacher=None,
-    start: Path | None = None,
     resume: bool = False,
     progress: Callable[[str], None] = print,
     **chosen,
 ):
     """The codec, from the training split's pictures; PublicTest is watched.
 
-    build: makes it; None: the one that is shipped. teacher: a keras.Model, (n, 48, 48, 1) -> (n, 7)
-    probabilities, whose answers coding shall change as little as it may: pictures that are alike to the pixel
-    can differ in what one reads in them. start: the folder of a finished run, which then goes on for a third
-    of its time. Returns (network, recipe): a keras.Model as ``vqvae.autoencoder`` describes. Raises
-    InputError for a start that there is not.
+    build: makes it; None: the one that is shipped. Returns (network, recipe): a keras.Model as
+    ``vqvae.autoencoder`` describes.
     """
     from facelib import vqvae
 
-    if start and not (start / FIRST_COURSE["vqvae"]).exists():
-        raise InputError(f"{start}: no finished run to go on from; train without a start first")
     images = data.train.images
-    recipe = _brief(replace(VQVAE_SECOND if start else VQVAE_RECIPE, **chosen), len(images))
+    recipe = _brief(replace(VQVAE_RECIPE, **chosen), len(images))
     watched = networks.emotion_inputs(data.public_test.images)
     rng = np.random.default_rng(recipe.seed)
     sample = networks.emotion_inputs(images[rng.permutation(len(images))[:2000]])
@@ -305,28 +295,16 @@ def train_vqvae(
     def validate(model) -> dict[str, float]:
         found = np.asarray(model.predict(watched, batch_size=500, verbose=0), np.float32)
         codes = vqvae.codes_of(model, watched)
-        numbers = vqvae.quality(watched, found) | vqvae.use(codes, model.get_layer("quantizer").codes)
-        if teacher is not None:
-            answers = teacher.predict(found.clip(0, 1), batch_size=500, verbose=0).argmax(1)
-            numbers["kept"] = float((answers == before_coding).mean())
-        return numbers
-
-    before_coding = teacher and teacher.predict(watched, batch_size=500, verbose=0).argmax(1)
-
-    def begin():
-        model = (build or vqvae.autoencoder)()
-        if start:
-            model.load_weights(start / FIRST_COURSE["vqvae"])
-        return model
+        return vqvae.quality(watched, found) | vqvae.use(codes, model.get_layer("quantizer").codes)
 
     model = fit(
-        begin,
+        build or vqvae.autoencoder,
         images,
         None,
         recipe,
         output,
         networks.EMOTION_SIDE,
-        vqvae.reconstruction_loss if teacher is None else _also_read(teacher),
+        vqvae.reconstruction_loss,
         validate=validate,
         validate_every=1,
         resume=resume,
@@ -334,24 +312,6 @@ def train_vqvae(
         before=before,
     )
     return model, recipe
-
-
-def _also_read(teacher) -> Callable:
-    """The codec's loss with, beside it, how far a teacher's answers to the reconstruction are from those to
-    the picture: their Kullback-Leibler divergence in nats."""
-    from keras import ops
-
-    from facelib import vqvae
-
-    def loss(pictures, found):
-        wanted, given = (
-            ops.log(ops.cast(teacher(ops.clip(each, 0, 1), training=False), "float32") + 1e-6)
-            for each in (pictures, found)
-        )
-        apart = ops.sum(ops.exp(wanted) * (wanted - given), axis=-1)
-        return vqvae.reconstruction_loss(pictures, found) + TEACHER_VOICE * apart
-
-    return loss
 
 
 #: The prior. One pass is as many faces as the training split has, drawn with chances of 1/√n of their class.

@@ -434,3 +434,13 @@ def test_interruption(good, main, monkeypatch):
     monkeypatch.setattr(images, "read_image", interrupted)
     code, _, err = main("analyze", good / "a.png")
     assert code == 130 and err == ["facelib: interrupted"]
+
+
+def test_options_of_another_task_are_refused(main):
+    for arguments, why in (
+        (["vqvae", "--teacher", "facelib"], "--teacher is for emotion and prior, not for vqvae"),
+        (["prior", "--start", "runs/x"], "--start is for emotion, not for prior"),
+        (["prior", "--codec", "runs/x", "--ship"], "train and --ship that one first"),
+    ):
+        code, _, said = main("train", *arguments)
+        assert code == 1 and why in said[-1]
