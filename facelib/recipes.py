@@ -316,7 +316,7 @@ def train_vqvae(
 
 #: The prior. One pass is as many faces as the training split has, drawn with chances of 1/√n of their class.
 PRIOR_RECIPE = Recipe(
-    epochs=40, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
+    epochs=24, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
 )
 #: Each face is coded in so many versions: mirrored or not, and moved a little.
 VERSIONS = 6

@@ -8,6 +8,7 @@ pictures and seeds, p < 0.05 after Holm's correction over the arms), an open one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,8 +167,9 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
         held = found[y][x][2]
         strength = abs(value) / most
         ink = "white" if strength > 0.6 else INK if held or strength > 0.25 else "#777777"
+        text = f"{value:+.1f}".replace("-", "−") if np.isfinite(value) else "–"
         axis.text(
-            x, y, f"{value:+.1f}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=9,
+            x, y, text, ha="center", va="center", fontsize=9,
             weight="bold" if held else "normal", color=ink,
         )  # fmt: skip
     axis.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=9.5)
@@ -179,6 +181,7 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
     axis.tick_params(length=0)
     bar = figure.colorbar(shown, ax=axis, pad=0.01, fraction=0.03)
     bar.set_label("change in recall, points", fontsize=8.5)
+    bar.ax.yaxis.set_major_formatter(_points)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     return figure
@@ -245,7 +248,7 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
         axis.set(xlim=(0, 1.42), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         axis.xaxis.set_major_formatter(percent)
         axis.yaxis.set_major_formatter(percent)
-        axis.set_title(row["title"], fontsize=9.5, loc="left", weight="bold")
+        axis.set_title(fill(row["title"], 38), fontsize=9.5, loc="left", weight="bold")
         axis.tick_params(labelsize=8.5)
         bare(axis)
         axis.spines["bottom"].set_bounds(0, 1)
@@ -268,7 +271,7 @@ def _split(record: Mapping) -> tuple[Mapping, list[Mapping]]:
 
 
 def _points(value: float, _: int) -> str:
-    return "0" if abs(value) < 1e-9 else f"{value:+g}"
+    return "0" if abs(value) < 1e-9 else f"{value:+g}".replace("-", "−")
 
 
 def _names(axis: Axes, x: np.ndarray, y: np.ndarray, names: list[str]) -> None:

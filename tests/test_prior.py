@@ -30,15 +30,19 @@ def test_lessons_hide_what_they_ask_for():
     wanted = np.eye(7)[rng.integers(7, size=50)]
     chances = np.full(50, 1 / 50)
     draw = prior.lessons(codes, wanted, chances, CODEBOOKS, without=0.25)
-    (vectors, known, asked, sums), targets = draw(np.arange(2000), rng)
-    assert vectors.shape == (2000, 36, 5) and sums.shape == (2000, 36, 3, 5)
-    assert ((targets >= 0).all(-1) == (known == 0)).all() and ((targets == -1).all(-1) == (known == 1)).all()
+    (vectors, known, asked, places, sums), targets = draw(np.arange(2000), rng)
+    assert vectors.shape == (2000, 36, 5) and sums.shape == (2000, 12, 3, 5)
+    there = np.take_along_axis(known, places, 1)
+    assert ((targets >= 0).all(-1) == (there == 0)).all() and ((targets == -1).all(-1) == (there == 1)).all()
+    assert ((there == 0).sum(1) == np.minimum((known == 0).sum(1), 12)).all()  # hidden ones first
+    assert all(len(set(row)) == 12 for row in places.tolist())
+    assert np.ptp(np.bincount(places.ravel(), minlength=36)) < 200  # of some 670, no place is preferred
     assert abs((known == 0).mean() - 2 / np.pi) < 0.03 and (known == 0).any(1).all()
     assert abs((asked.sum(1) == 0).mean() - 0.25) < 0.04
-    hidden = targets[0][targets[0][:, 0] >= 0].astype(int)
-    np.testing.assert_allclose(
-        prior.sums_of(hidden, CODEBOOKS)[:, -1], vectors[0][targets[0][:, 0] >= 0], rtol=1e-5
-    )
+    named = targets[0] >= 0
+    hidden, at = targets[0][named[:, 0]].astype(int), places[0][named[:, 0]]
+    np.testing.assert_allclose(prior.sums_of(hidden, CODEBOOKS)[:, -1], vectors[0][at], rtol=1e-5)
+    np.testing.assert_allclose(prior.sums_of(hidden, CODEBOOKS)[:, :-1], sums[0][named[:, 0]], rtol=1e-5)
 
 
 def test_hidden_vectors_and_later_codes_are_not_seen(model):
@@ -48,18 +52,22 @@ def test_hidden_vectors_and_later_codes_are_not_seen(model):
         weight.assign(rng.normal(0, 0.3, weight.shape))
     vectors, sums = rng.normal(size=(1, 36, 5)), rng.normal(size=(1, 36, 3, 5))
     known, wanted = (np.arange(36) % 2)[None].astype(float), np.eye(7)[[2]]
-    inputs = [each.astype(np.float32) for each in (vectors, known, wanted, sums)]
+    vectors, known, wanted, sums = (each.astype(np.float32) for each in (vectors, known, wanted, sums))
+    places = np.arange(36)[None]
+    inputs = [vectors, known, wanted, places, sums]
     before = np.asarray(model(inputs))
-    changed = [inputs[0].copy(), *inputs[1:3], inputs[3].copy()]
+    changed = [vectors.copy(), known, wanted, places, sums.copy()]
     changed[0][0, 0] += 10  # position 0 is hidden
-    changed[3][0, :, 2] += 10  # the sum that only the third code may see
+    changed[4][0, :, 2] += 10  # the sum that only the third code may see
     after = np.asarray(model(changed))
     np.testing.assert_allclose(after[:, :, :2], before[:, :, :2], atol=1e-4)
     assert np.abs(after[:, :, 2] - before[:, :, 2]).max() > 0.1
     changed[0][0, 1] += 10  # position 1 is known: seen everywhere
     assert np.abs(np.asarray(model(changed))[0, 20, 0] - before[0, 20, 0]).max() > 1e-3
-    other = [*inputs[:2], np.eye(7, dtype=np.float32)[[3]], inputs[3]]
+    other = [vectors, known, np.eye(7, dtype=np.float32)[[3]], places, sums]
     assert np.abs(np.asarray(model(other)) - before).max() > 1e-2
+    few = [vectors, known, wanted, np.array([[30, 4]]), sums[:, [30, 4]]]
+    np.testing.assert_allclose(np.asarray(model(few)), before[:, [30, 4]], atol=1e-4)
 
 
 def test_the_loss_by_hand():

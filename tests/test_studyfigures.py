@@ -168,7 +168,8 @@ def test_recalls_are_points_bold_where_they_hold(imbalance):
     for text in axis.texts:
         x, y = (int(each) for each in text.get_position())
         row = rows[titles[y]]
-        assert text.get_text() == f"{100 * row['against_none']['all']['recall'][EMOTIONS[x]]:+.1f}"
+        value = 100 * row["against_none"]["all"]["recall"][EMOTIONS[x]]
+        assert text.get_text() == f"{value:+.1f}".replace("-", "−")
         assert (text.get_weight() == "bold") == holds(row, EMOTIONS[x])
     assert len(drawn(studyfigures.recalls(imbalance)).axes[0].texts) == 16 * 7
 
@@ -196,9 +197,10 @@ def test_without_votes_there_is_one_view_less(imbalance):
 
 def test_forgetting_has_a_panel_for_each_stage_and_names_its_lines(two_stage):
     figure, rows = drawn(studyfigures.forgetting(two_stage)), by_title(two_stage)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == [arm.title for arm in cures.TWO_STAGE]
-    for axis in figure.axes:
-        curve = np.array(rows[axis.get_title(loc="left")]["curve"])
+    titles = [axis.get_title(loc="left").replace("\n", " ") for axis in figure.axes]
+    assert titles == [arm.title for arm in cures.TWO_STAGE]
+    for axis, title in zip(figure.axes, titles, strict=True):
+        curve = np.array(rows[title]["curve"])
         others = np.delete(curve, [DISGUST, FEAR], axis=1).mean(1)
         lines = {line.get_label(): line.get_ydata() for line in axis.lines}
         for name, wanted in (("disgust", curve[:, DISGUST]), ("fear", curve[:, FEAR]), ("others", others)):
