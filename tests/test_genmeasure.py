@@ -65,6 +65,7 @@ def test_a_thief_is_caught(data, monkeypatch, tmp_path):
 
 
 CODEC = {"psnr": 30.0, "ssim": 0.9, "bits": 72.0, "used": 1.0, "perplexity": 3.0, "codes": 4, "kept": 1.0}
+CODEC["kept_in_noise"] = 0.5
 
 
 def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
@@ -83,6 +84,7 @@ def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
     back = generation.Generator(codec, None).reconstruct(data.private_test.images)
     error = ((back / 255.0 - data.private_test.images / 255.0) ** 2).mean((1, 2))
     assert m["psnr"] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
+    assert 0 <= m["kept_in_noise"] < 1
     assert (tmp_path / "08-codec-toy.json").exists() and "288 bits" in genmeasure.table(found)
 
 
