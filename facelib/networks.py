@@ -268,8 +268,6 @@ def export(
     import datetime
     from dataclasses import asdict
 
-    import h5py
-
     from facelib.paths import atomic_write, digest
 
     model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
@@ -278,16 +276,7 @@ def export(
         plain = _architectures()[architecture]()  # without an optimizer, which would be saved as well
         plain.set_weights(model.get_weights())
         plain.save_weights(path)
-        with h5py.File(path, "r+") as file:
-            found: list[str] = []
-            file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-            for name in found:
-                values = file[name][()]
-                if values.dtype == np.float32:
-                    del file[name]
-                    packed = {"compression": "gzip", "shuffle": True} if values.size > 64 else {}
-                    file.create_dataset(name, data=values.astype(np.float16), **packed)
-        _repack(path)
+        _pack(path)
     if as_graph:
         _export_graph(model, graph)
     card = {
@@ -340,13 +329,24 @@ def _halve(path) -> None:
     onnx.save(graph, path)
 
 
-def _repack(path) -> None:
-    """Copy an HDF5 file without the holes that replaced datasets leave."""
+def _pack(path) -> None:
+    """Write an HDF5 file anew, its numbers in half precision and compressed."""
     import h5py
 
-    with h5py.File(path, "r") as old, h5py.File(f"{path}.new", "w") as new:
-        for name in old:
-            old.copy(name, new)
+    with h5py.File(path, "r") as old, h5py.File(f"{path}.new", "w", libver="latest") as new:
+
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                made = new.require_group(name)
+            else:
+                values = item[()].astype(np.float16) if item.dtype == np.float32 else item[()]
+                # In one chunk: the index over several would be larger than what is saved.
+                how = {"compression": "gzip", "shuffle": True, "chunks": values.shape}
+                made = new.create_dataset(name, data=values, **how if values.size > 64 else {})
+            for key, value in item.attrs.items():
+                made.attrs[key] = value
+
+        old.visititems(copy)
         for key, value in old.attrs.items():
             new.attrs[key] = value
     os.replace(f"{path}.new", path)

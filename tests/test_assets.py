@@ -166,6 +166,7 @@ LARGEST = {
     "emotion-baseline": 1.5e6,
     "gender": 1e6,
     "vqvae": 3e6,
+    "prior": 4e6,
 }
 
 
@@ -181,7 +182,7 @@ def test_shipped_networks_have_complete_cards(task):
     assert "metrics" in card and "seed" in card["recipe"]
     assert card["parameters"] <= LARGEST[task]
     files = {f"{task}.weights.h5": "weights_digest", f"{task}.onnx": "graph_digest"}
-    for name, field in list(files.items())[: 1 if task == "vqvae" else 2]:  # a codec has no graph
+    for name, field in list(files.items())[: 1 if task in ("vqvae", "prior") else 2]:  # these have no graph
         path = paths.WEIGHTS / name
         assert paths.digest(path).startswith(card[field]), f"{name} is not the file that its card describes"
         # Two bytes a parameter; the gender network's graph alone has four (its folded values are not halves).
@@ -189,6 +190,10 @@ def test_shipped_networks_have_complete_cards(task):
         assert path.stat().st_size < each * card["parameters"] + 120_000
     if task == "gender":
         assert "pparent gender" in card["limits"] and "children" in card["limits"]
+
+
+def test_the_prior_writes_for_the_codec_that_is_shipped():
+    assert assets.card("prior")["codec_digest"] == assets.card("vqvae")["weights_digest"]
 
 
 def test_the_weights_stay_small():
