@@ -83,6 +83,7 @@ def _run(path: Path, missing: dict[Path, dict], here: dict, workers, scheduler, 
                 files, facts, said = future.result()
             except Exception as error:  # noqa: BLE001 - the others still run
                 files, facts, said = {}, None, " ".join(str(error).split())[:200] or type(error).__name__
+            future.release()  # it is here: were it still asked for, it would run again when its worker dies
             for suffix, content in files.items():
                 with paths.atomic_write(place.with_suffix(suffix)) as temporary:
                     temporary.write_text(content, encoding="utf-8")

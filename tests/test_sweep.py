@@ -86,10 +86,13 @@ def test_a_grid_survives_a_killed_worker_and_runs_nothing_twice(home, scheduler,
     call = threading.Thread(target=lambda: codes.append(sweep.sweep("1", GRID, scheduler=scheduler)))
     call.start()
     folder = home / "runs" / "sweeps" / "01-a"
-    wait_for(lambda: list(folder.glob("*.json")))
     with cluster.connect(scheduler) as client:
-        busy = [worker for worker, tasks in client.processing().items() if tasks]
-        pid = client.run(os.getpid, workers=busy[:1])[busy[0]]
+        wait_for(lambda: all(client.processing().values()))
+        given = client.processing()
+        wait_for(lambda: list(folder.glob("*.json")))
+        [first, *_] = folder.glob("*.json")
+        [worker] = [name for name, keys in given.items() if f"01-a-{first.stem}" in keys]
+        pid = client.run(os.getpid, workers=[worker])[worker]  # it holds a result, and is at the next
     kernels = psutil.Process(pid).children(recursive=True)
     os.kill(pid, signal.SIGKILL)
     call.join()
@@ -97,7 +100,9 @@ def test_a_grid_survives_a_killed_worker_and_runs_nothing_twice(home, scheduler,
     assert not psutil.wait_procs(kernels, timeout=30)[1]  # what ran there died with it
     runs = [line.split()[0] for line in begun(home)]
     assert set(runs) == {f"{seed}{method}" for seed in GRID["seed"] for method in GRID["method"]}
-    assert len(runs) <= 5  # nothing but what the dead worker was at ran again
+    assert len(runs) <= 5  # nothing but what the dead worker was at ran again, and not what it had done
+    done = json.loads(first.read_text())["of"]["parameters"]
+    assert runs.count(f"{done['seed']}{done['method']}") == 1, begun(home)
     table = pd.read_parquet(folder / "table.parquet")
     assert table.columns.tolist() == ["seed", "method", "accuracy", "word"]
     assert table.iloc[3].tolist() == [1, "smote", 1.1, "x"] and len(table) == 4
