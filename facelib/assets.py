@@ -32,6 +32,9 @@ class Download:
         return data() / self.folder / self.name
 
 
+#: Shipped networks that draw, and run in Keras alone; those that read faces have an ONNX graph as well.
+GENERATOR = ("vqvae", "prior")
+
 _DEEPFACE = "https://github.com/serengil/deepface_models/releases/download/v1.0/"
 DOWNLOADS = {
     "yunet": Download(
@@ -138,6 +141,11 @@ def card(name: str) -> dict:
     if not path.is_file():
         raise InputError(f"no weights called {name!r} are shipped; there are {', '.join(shipped())}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digests(*names: str) -> str:
+    """The digests of shipped weights, as records quote them: 16 hexadecimal digits each, between spaces."""
+    return " ".join(card(name)["weights_digest"] for name in names)
 
 
 def shipped() -> list[str]:

@@ -31,12 +31,11 @@ class Arm:
     name: as on the command line. title: as in tables. sampler, weights, loss: as in ``sampling``; the sampler
     "generated" adds faces that the shipped generator draws. classes: emotions that the sampler makes as
     frequent as the most frequent one; none: all. deferred: the weights come into force after this share of
-    the run. targets: "labels", or "votes": FER+'s shares
-    mixed in equal parts with the label. clean: without the training pictures that stand there twice, or in a
-    test split. head: "softmax", or "cosine" (LDAM's). after: no training of its own, but something done to
-    the network of "none": "prior" (its answers are divided by the classes' frequencies), "bias" (one number
-    a class, chosen on PublicTest), "classifier" (its last layer is learnt anew on balanced classes), "smote"
-    (the same, on features interpolated by SMOTE).
+    the run. targets: "labels", or "votes": FER+'s shares mixed in equal parts with the label. clean: without
+    the training pictures that stand there twice, or in a test split. head: "softmax", or "cosine" (LDAM's).
+    after: no training of its own, but something done to the network of "none": "prior" (its answers are
+    divided by the classes' frequencies), "bias" (one number a class, chosen on PublicTest), "classifier" (its
+    last layer is learnt anew on balanced classes), "smote" (the same, on features interpolated by SMOTE).
     """
 
     name: str
@@ -193,16 +192,17 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
     )
 
 
-def with_drawn(train: Split, classes: tuple[str, ...], seed: int, generator=None) -> Split:
-    """The split, and after it faces that a generator draws (None: the shipped one), until each of these
-    classes has as many as the largest. A drawn face has no votes."""
+def with_drawn(train: Split, classes: tuple[str, ...], seed: int) -> Split:
+    """The split's rows, then faces that the shipped generator draws, until each of these classes (names from
+    ``EMOTIONS``) has as many as the largest: images (m, 48, 48) uint8, labels (m,) of 0 to 6; drawn faces
+    have no votes, all ten are 0. Raises InputError where no generator is shipped."""
     from facelib import generation
 
-    generator = generator or generation.load_generator()
+    generator = generation.load_generator()
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
     images, labels = [train.images], [train.labels]
     for i, name in enumerate(EMOTIONS):
-        more = counts.max() - counts[i]
+        more = int(counts.max() - counts[i])
         if name in classes and more:
             images.append(generator.sample(name, more, seed=1000 * seed + i))
             labels.append(np.full(more, i, train.labels.dtype))

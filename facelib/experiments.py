@@ -100,7 +100,7 @@ class _Run:
         self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
         what = {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}
         if getattr(arm, "sampler", "") == "generated":
-            what["generator"] = _generator()
+            what["generator"] = assets.digests(*assets.GENERATOR)
         what = json.loads(json.dumps(what))
         path = self.place / "run.json"
         self.place.mkdir(parents=True, exist_ok=True)
@@ -123,11 +123,6 @@ class _Run:
     def load(self) -> dict[str, np.ndarray]:
         with np.load(self.result) as stored:
             return dict(stored)
-
-
-def _generator() -> str:
-    """The digests of the shipped generator's weights."""
-    return " ".join(assets.card(task)["weights_digest"] for task in ("vqvae", "prior"))
 
 
 def _results(runs: list[_Run]) -> dict[str, list[dict]]:
@@ -287,7 +282,7 @@ def record(
         },
         command=command + " --fast" * fast,
         data=data,
-        weights=_generator() if study == "generated" else None,
+        weights=assets.digests(*assets.GENERATOR) if study == "generated" else None,
     )
 
 

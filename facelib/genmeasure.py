@@ -58,8 +58,8 @@ def record(
 ) -> dict:
     """Measure a generator beside PrivateTest; writes and returns ``08-generator-SET.json``.
 
-    n: faces drawn for each emotion, without any choice; a second set, a fifth of that, is the best of
-    ``best_of`` each, chosen by our own network.
+    n: faces drawn for each emotion, without any choice; a second set is the best of ``best_of`` each, chosen
+    by our own network.
     """
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
@@ -68,16 +68,15 @@ def record(
     progress(f"{len(asked):,} faces are drawn")
     faces = np.concatenate([generator.sample(e, n, seed + i) for i, e in enumerate(EMOTIONS)])
     inside, answers = look(faces)
-    few = max(1, n // 5)
-    progress(f"{few * len(EMOTIONS):,} faces are drawn, each the best of {best_of}")
+    progress(f"{len(asked):,} faces are drawn, each the best of {best_of}")
     chosen = np.concatenate(
-        [generator.sample(e, few, seed + 100 + i, best_of=best_of) for i, e in enumerate(EMOTIONS)]
+        [generator.sample(e, n, seed + 100 + i, best_of=best_of) for i, e in enumerate(EMOTIONS)]
     )
     found = {}
     found["agreement"] = {
         "plain": evaluation.classification_metrics(asked, answers),
         "even_light": evaluation.classification_metrics(asked, look(fidelity.even_light(faces))[1]),
-        "best": evaluation.classification_metrics(np.repeat(np.arange(len(EMOTIONS)), few), look(chosen)[1]),
+        "best": evaluation.classification_metrics(asked, look(chosen)[1]),
         "own_network": evaluation.classification_metrics(asked, ours(networks.emotion_inputs(faces))),
     }
     progress("distances")
@@ -93,6 +92,7 @@ def record(
         "generated, natural shares": _distance(
             inside[rng.choice(len(asked), size, p=_like(asked, private.labels))], real
         ),
+        "best of": _distance(look(chosen)[0], real[even]),
         "reconstructions": _distance(again, real),
         "PublicTest": _distance(other, real),
     }
@@ -106,7 +106,7 @@ def record(
         "features": fidelity.copies(inside, look(data.train.images)[0], real),
     }
     facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
-    return _write(data, "generator", {**facts, **found}, weights or _shipped("vqvae", "prior"))
+    return _write(data, "generator", {**facts, **found}, weights or assets.digests(*assets.GENERATOR))
 
 
 def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
@@ -118,7 +118,7 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
     images = data.private_test.images
     found = codec_quality(codec, images, networks.GraphNetwork("emotion"))
     facts = {"n": len(images), "split": "PrivateTest"}
-    return _write(data, "codec", {**facts, **found}, weights or _shipped("vqvae"))
+    return _write(data, "codec", {**facts, **found}, weights or assets.digests("vqvae"))
 
 
 def _write(data: FerData, what: str, found: dict, weights: str) -> dict:
@@ -134,10 +134,6 @@ def _write(data: FerData, what: str, found: dict, weights: str) -> dict:
         weights=weights,
     )
     return evaluation.read_metrics(name)
-
-
-def _shipped(*tasks: str) -> str:
-    return " ".join(assets.card(task)["weights_digest"] for task in tasks)
 
 
 def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:

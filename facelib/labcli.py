@@ -103,7 +103,7 @@ def train(arguments: argparse.Namespace) -> int:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # see facelib/__init__.py; set before TensorFlow is imported
     from pathlib import Path
 
-    from facelib import networks, paths, recipes
+    from facelib import assets, networks, paths, recipes
 
     for option, tasks in (("teacher", ("emotion", "prior")), ("start", ("emotion",)), ("codec", ("prior",))):
         if getattr(arguments, option) and arguments.task not in tasks:
@@ -120,7 +120,7 @@ def train(arguments: argparse.Namespace) -> int:
     else:
         data = _load_data(arguments.dataset)
         name = "toy" if "drawn" in data.source else "fer2013"
-    if arguments.task in ("vqvae", "prior"):
+    if arguments.task in assets.GENERATOR:
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
         if arguments.codec:
@@ -155,8 +155,6 @@ def train(arguments: argparse.Namespace) -> int:
             command += f" --start {arguments.start}" * ("start" in options)
         facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
         if task == "prior":
-            from facelib import assets
-
             facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
         if "start" in options:
             first = options["start"]
@@ -164,7 +162,7 @@ def train(arguments: argparse.Namespace) -> int:
                 "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
                 "weights_digest": paths.digest(first / recipes.FIRST_COURSE)[:16],
             }
-        networks.export(network, task, architecture, facts, recipe, as_graph=task not in ("vqvae", "prior"))
+        networks.export(network, task, architecture, facts, recipe)
     print(f"done: {output / 'final.weights.h5'}")
     return 0
 

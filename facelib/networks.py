@@ -255,15 +255,13 @@ _ABOUT = {
 }
 
 
-def export(
-    model: keras.Model, task: str, architecture: str, facts: dict, recipe, as_graph: bool = True
-) -> None:
-    """Ship a trained network: weights in half precision, the same numbers as a graph, the card.
+def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe) -> None:
+    """Ship a trained network: weights in half precision, for a reader the same numbers as a graph, the card.
 
     model: a keras.Model of ``architecture`` (see ``_architectures``); it is rounded to half precision in
     place. task: the name of its files, as in ``SHIPPED``, or a key of ``_ABOUT``. facts: what the run knows
-    (data, digest, command). recipe: the run's dataclass. as_graph: False for weights alone. Raises InputError
-    where tf2onnx (extra ``export``) is missing.
+    (data, digest, command). recipe: the run's dataclass. Raises InputError where tf2onnx (extra
+    ``export``) is missing.
     """
     import datetime
     from dataclasses import asdict
@@ -271,6 +269,7 @@ def export(
     from facelib.paths import atomic_write, digest
 
     model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
+    as_graph = task not in assets.GENERATOR
     weights, graph = assets.WEIGHTS / f"{task}.weights.h5", assets.WEIGHTS / f"{task}.onnx"
     with atomic_write(weights) as path:
         plain = _architectures()[architecture]()  # without an optimizer, which would be saved as well

@@ -58,7 +58,7 @@ def _emotion(model: str, *cards: str) -> Source:
 SOURCES = {
     "astronaut": Source("01-astronaut.png", "facelib run 01-deepface-pipeline", ("emotion", "gender")),
     "drawn": Source("02-drawn-faces.png", "facelib run 02-fer2013-imbalance"),
-    "faces": Source("08-faces.png", "facelib run 08-emotion-generation", ("vqvae", "prior")),
+    "faces": Source("08-faces.png", "facelib run 08-emotion-generation", assets.GENERATOR),
     "detection": Source("01-detection", "python benchmarks/detection.py --photos DIR --yunet FILE"),
     "framing": Source("01-framing", "python benchmarks/framing.py --photos DIR --yunet FILE", (), "emotion"),
     "haar": Source("01-gender-haar", "facelib evaluate gender --data utkface64.parquet --detector haar",
@@ -80,7 +80,7 @@ SOURCES = {
                         "facelib experiment two-stage --dataset fer2013 --seeds 3", (), "emotion"),
     "codec": Source("08-codec-fer2013", "facelib evaluate vqvae --dataset fer2013", ("vqvae",), "emotion"),
     "generator": Source("08-generator-fer2013", "facelib evaluate generator --dataset fer2013",
-                        ("vqvae", "prior"), "emotion"),
+                        assets.GENERATOR, "emotion"),
 }  # fmt: skip
 #: week -> what its report cannot be without, and what it shows as soon as it is there.
 WEEKS = {

@@ -117,8 +117,9 @@ def resample(data: FerData, how: str = "over", seed: int = 0, classes: Sequence[
     some synthetic pictures equal an original. FER-2013's 28,709 training rows take SMOTE 20 s of processor
     time; the two others search neighbours among all classes and take 100 s. Memory peaks at 1.6 GB.
 
-    Raises ValueError for an unknown ``how``, an empty split, a class too small to interpolate (one picture),
-    and for "adasyn" where in some class no picture has a neighbour of another class.
+    Raises ValueError for an unknown ``how`` or class, classes for "under", an empty split, a class too small
+    to interpolate (one picture), and for "adasyn" where in some class no picture has a neighbour of another
+    class.
     """
     if how not in SAMPLERS:
         raise ValueError(f"no such sampler: {how!r}; there are {', '.join(SAMPLERS)}")

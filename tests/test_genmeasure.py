@@ -84,8 +84,36 @@ def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
     back = generation.Generator(codec, None).reconstruct(data.private_test.images)
     error = ((back / 255.0 - data.private_test.images / 255.0) ** 2).mean((1, 2))
     assert m["psnr"] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
-    assert 0 <= m["kept_in_noise"] < 1
     assert (tmp_path / "08-codec-toy.json").exists() and "288 bits" in genmeasure.table(found)
+
+
+def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
+    """Whole pictures are asked about, then coded ones, then noisy ones."""
+
+    class Pictures:
+        codes = 4
+
+        def predict(self, pictures, **options):
+            return np.where(pictures < 0.5, pictures + 0.1, pictures - 0.1)  # an error of 0.1 everywhere
+
+        def get_layer(self, name):
+            return self
+
+    seen = []
+
+    def reader(pictures):
+        seen.append(pictures)
+        return np.eye(7)[np.arange(len(pictures)) % (7 if len(seen) < 3 else 1)]
+
+    images = np.clip(data.private_test.images, 80, 175)  # so that no noise is cut off
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(genmeasure.vqvae, "codes_of", lambda *_: np.zeros((len(images), 6, 6, 1), int))
+        found = genmeasure.codec_quality(Pictures(), images, reader)
+    whole, coded, noisy = seen
+    assert np.abs(coded - whole).mean() == pytest.approx(0.1, abs=0.003)
+    strength = (noisy - whole).std((1, 2, 3))
+    assert strength.mean() == pytest.approx(0.1, abs=0.003) and strength.std() < 0.003
+    assert found["kept"] == 1 and found["kept_in_noise"] == pytest.approx(1 / 7, abs=0.01)
 
 
 def test_judges_that_there_are_not():

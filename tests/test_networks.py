@@ -17,7 +17,7 @@ from facelib import assets, networks
 from facelib.paths import InputError
 
 #: The networks that read faces; those that draw them ship without a graph.
-READERS = [task for task in assets.shipped() if task not in ("vqvae", "prior")]
+READERS = [task for task in assets.shipped() if task not in assets.GENERATOR]
 
 
 def inputs(task: str) -> np.ndarray:

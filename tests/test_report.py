@@ -49,7 +49,7 @@ def simulated_generator(n: int = 3500) -> dict:
         )
 
     shares = {"plain": 0.57, "even_light": 0.56, "best": 0.75, "own_network": 0.6, "real": 0.64}
-    distances = ("generated", "generated, natural shares", "reconstructions", "PublicTest")
+    distances = ("generated", "generated, natural shares", "best of", "reconstructions", "PublicTest")
     return {
         "n": n, "split": "PrivateTest", "judge": "fer", "best_of": 8,
         "agreement": {name: read(recall) for name, recall in shares.items()},
