@@ -17,7 +17,7 @@ from facelib.paths import InputError
 
 #: Rows of the 6x6 grid, top to bottom, in the order in which an edit uncovers them: a position is edited if
 #: its number here is at most the strength. Mouth, brows and eyes come first, the frame last.
-_REGION = np.array(
+EXPRESSION = np.array(
     [
         [1.0, 1.0, 0.9, 0.9, 1.0, 1.0],
         [0.9, 0.5, 0.5, 0.5, 0.5, 0.9],
@@ -41,8 +41,8 @@ class Generator:
         emotion: str | Mapping[str, float],
         n: int = 16,
         seed: int = 0,
-        temperature: float = 1.0,
-        guidance: float = 2.0,
+        temperature: float = 0.9,
+        guidance: float = 3.0,
         top_p: float = 1.0,
         best_of: int = 1,
     ) -> np.ndarray:
@@ -83,8 +83,8 @@ class Generator:
         strength: float = 0.5,
         seed: int = 0,
         temperature: float = 0.8,
-        guidance: float = 4.0,
-        best_of: int = 4,
+        guidance: float = 6.0,
+        best_of: int = 8,
     ) -> np.ndarray:
         """The same people with another expression: (n, 48, 48) uint8 -> the same.
 
@@ -96,7 +96,7 @@ class Generator:
         if not 0 <= strength <= 1:
             raise InputError(f"strength is {strength}, not between 0 and 1")
         codes = np.repeat(self.encode(images).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
-        keep = np.tile((_REGION > strength).ravel(), (len(codes), 1))
+        keep = np.tile((EXPRESSION > strength).ravel(), (len(codes), 1))
         faces = self._draw(asked, len(codes), seed, guidance, temperature, codes=codes, keep=keep)
         return _best(faces, asked, best_of)
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 import numpy as np
 
 from facelib import assets, evaluation, fer2013, fidelity, measure, networks, vqvae
-from facelib.emotions import EMOTIONS, FerData
-from facelib.generation import Generator, load_generator
+from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.generation import EXPRESSION, Generator, load_generator
 from facelib.paths import InputError
+
+EDITS = 200  # faces that are edited
 
 
 def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -105,8 +107,44 @@ def record(
         "pixels": fidelity.copies(*(_small(each) for each in (faces, data.train.images, private.images))),
         "features": fidelity.copies(inside, look(data.train.images)[0], real),
     }
+    progress(f"{EDITS} faces are given another expression")
+    found["edit"] = _edits(generator, private, look, ours, rng)
     facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
     return _write(data, "generator", {**facts, **found}, weights or assets.digests(*assets.GENERATOR))
+
+
+def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
+    """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
+
+    read: how often the judge reads that emotion afterwards, read_before: in the unedited faces; own_network:
+    the same of our network, which helped to choose. ssim_outside: the mean over pixels that are not in the
+    places of mouth, eyes and brows; ssim_coded: that of merely coded faces.
+    """
+    from skimage.metrics import structural_similarity
+
+    rows = rng.permutation(len(split))[:EDITS]
+    images, turn = split.images[rows], 1 + np.arange(len(rows)) % (len(EMOTIONS) - 1)
+    goals = (split.labels[rows].astype(int) + turn) % len(EMOTIONS)
+    edited = np.empty_like(images)
+    for i, emotion in enumerate(EMOTIONS):
+        if (goals == i).any():
+            edited[goals == i] = generator.edit(images[goals == i], emotion, seed=i)
+    outside = np.kron(EXPRESSION <= 0.5, np.ones((8, 8))) == 0
+
+    def kept(others: np.ndarray) -> float:
+        maps = [structural_similarity(a, b, full=True)[1] for a, b in zip(images, others, strict=True)]
+        return float(np.mean([each[outside] for each in maps]))
+
+    hits = int((look(edited)[1].argmax(1) == goals).sum())
+    return {
+        "n": len(rows),
+        "read": hits / len(rows),
+        "read_interval": tuple(map(float, evaluation.wilson(hits, len(rows)))),
+        "read_before": float((look(images)[1].argmax(1) == goals).mean()),
+        "own_network": float((ours(networks.emotion_inputs(edited)).argmax(1) == goals).mean()),
+        "ssim_outside": kept(edited),
+        "ssim_coded": kept(generator.reconstruct(images)),
+    }
 
 
 def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
@@ -185,6 +223,11 @@ def table(codec: dict, generator: dict | None = None) -> str:
         lines.append("\ndistance to PrivateTest        Fréchet    kernel")
         lines += [f"  {k:<27} {v['frechet']:>8.2f}  {v['kernel']:>8.4f}" for k, v in m["distance"].items()]
         lines.append("  ".join(f"{key} {value:.2f}" for key, value in m["coverage"].items()))
+        edit = m["edit"]
+        lines.append(
+            f"edited faces (n = {edit['n']}): {m['judge']} reads the new emotion in {edit['read']:.1%} "
+            f"(before {edit['read_before']:.1%}); SSIM outside the expression {edit['ssim_outside']:.2f}"
+        )
         rates = ", ".join(f"{100 * v['rate']:.1f} % by {k}" for k, v in m["copies"].items())
         lines.append(f"nearer to a training picture than unseen pictures are: {rates}")
     return "\n".join(lines)

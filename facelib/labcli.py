@@ -80,7 +80,7 @@ def _train_parser(commands) -> None:
         help="emotion: a shipped network whose answers are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion only: go on from this finished run for a shorter second course")  # fmt: skip
+        help="emotion and prior: go on from this finished run for a second course")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
         help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
@@ -105,7 +105,8 @@ def train(arguments: argparse.Namespace) -> int:
 
     from facelib import assets, networks, paths, recipes
 
-    for option, tasks in (("teacher", ("emotion", "prior")), ("start", ("emotion",)), ("codec", ("prior",))):
+    both = ("emotion", "prior")
+    for option, tasks in (("teacher", both), ("start", both), ("codec", ("prior",))):
         if getattr(arguments, option) and arguments.task not in tasks:
             raise paths.InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")
     if arguments.codec and arguments.ship:

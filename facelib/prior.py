@@ -64,7 +64,7 @@ class Place(layers.Layer):
         return known * x + (1 - known) * ops.cast(self.hidden, x.dtype) + ops.cast(self.where, x.dtype)
 
 
-def trunk(width: int = 192, blocks: int = 5, heads: int = 6, latent: int = WIDTH, dropout: float = 0.1):
+def trunk(width: int = 192, blocks: int = 5, heads: int = 6, latent: int = WIDTH, dropout: float = 0.05):
     """What is known and what is wanted -> what each position should be.
 
     Takes vectors (n, 36, latent) float32, known (n, 36) of 0 and 1, wanted (n, 7): shares of emotions, all 0
@@ -86,7 +86,9 @@ def trunk(width: int = 192, blocks: int = 5, heads: int = 6, latent: int = WIDTH
     return keras.Model([vectors, known, wanted], x, name="trunk")
 
 
-def head(width: int = 192, latent: int = WIDTH, depth: int = DEPTH, codes: int = CODES, dropout: float = 0.1):
+def head(
+    width: int = 192, latent: int = WIDTH, depth: int = DEPTH, codes: int = CODES, dropout: float = 0.05
+):
     """What a position should be and which codes it has already -> the next code.
 
     Takes (n, t, width) and sums (n, t, depth, latent), at each depth those of the codes before it. Gives
@@ -111,7 +113,7 @@ def prior(
     latent: int = WIDTH,
     depth: int = DEPTH,
     codes: int = CODES,
-    dropout: float = 0.1,
+    dropout: float = 0.05,
 ) -> keras.Model:
     """``trunk`` and ``head`` in one, for training; takes [vectors, known, wanted, places, sums], gives logits
     (n, t, depth, codes).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ VOTES_WEIGHT = 0.5
 EVEN = {"facelib": 0.4, "tiny": 0.0}
 #: Share of the label's place that a teacher's answer takes.
 TEACHER_WEIGHT = 0.7
-#: The file of a finished run from which a second course goes on: an emotion network before it is calibrated.
+#: The file of a finished run from which a second course goes on; an emotion network is not calibrated there.
 FIRST_COURSE = "trained.weights.h5"
 
 
@@ -114,8 +113,7 @@ def train_emotion(
     """
     if start and name == "baseline":
         raise InputError("DeepFace's architecture has no second course: choose another network, or no start")
-    if start and not (start / FIRST_COURSE).exists():
-        raise InputError(f"{start}: no finished run to go on from; train without a start first")
+    before = _first_course(start)
     recipe = replace(EMOTION_RECIPES[f"{name}, second course" if start else name], **chosen)
     recipe = recipe if start else _brief(recipe, len(data.train))
     public = data.public_test
@@ -143,8 +141,8 @@ def train_emotion(
 
     def build():
         model = networks.emotion_network(name, votes=True)
-        if start:
-            model.load_weights(start / FIRST_COURSE)
+        if before:
+            model.load_weights(before)
         return model
 
     size = networks.EMOTION_SIDE if start else WINDOW
@@ -153,6 +151,13 @@ def train_emotion(
     raw = networks.finish(model, name)
     answers = raw.predict(inputs, batch_size=512, verbose=0)
     return networks.finish(model, name, *_calibration(data, answers, EVEN[name])), recipe
+
+
+def _first_course(start: Path | None) -> Path | None:
+    """The weights that a second course goes on from. Raises InputError for a run that is not finished."""
+    if start and not (start / FIRST_COURSE).exists():
+        raise InputError(f"{start}: no finished run to go on from; train without a start first")
+    return start / FIRST_COURSE if start else None
 
 
 def _calibration(data: FerData, answers: np.ndarray, even: float) -> tuple[float, np.ndarray]:
@@ -318,8 +323,8 @@ def train_vqvae(
 PRIOR_RECIPE = Recipe(
     epochs=24, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
 )
-#: Each face is coded in so many versions: mirrored or not, and moved a little.
-VERSIONS = 6
+#: Each face is coded in so many versions: as it is, and mirrored.
+VERSIONS = 2
 
 
 def train_prior(
@@ -328,6 +333,7 @@ def train_prior(
     codec=None,
     build: Callable | None = None,
     teacher=None,
+    start: Path | None = None,
     resume: bool = False,
     progress: Callable[[str], None] = print,
     **chosen,
@@ -337,23 +343,27 @@ def train_prior(
     codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. build: makes the prior, called with
     the codec's latent, depth and codes; None: ``prior.prior``. teacher: a keras.Model, (n, 48, 48, 1) ->
     (n, 7), whose answers are half of what a face is said to show, label and votes the other half: who asks
-    for fear and nothing else then asks for the faces in which it is plain. Returns (network, recipe): a
-    keras.Model as ``prior.prior`` describes.
+    for fear and nothing else then asks for the faces in which it is plain. start: folder of a finished run,
+    to go on from its weights. Faces are drawn by the class, 1/√n, and by the square of the share that their
+    foremost emotion has. Returns (network, recipe): a keras.Model as ``prior.prior`` describes. Raises
+    InputError for a start that there is not.
     """
-    from facelib import prior, vqvae
+    from facelib import cures, prior, vqvae
 
+    before = _first_course(start)
     codec = codec or networks.load_shipped("vqvae")
     recipe = _brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
-    train, public = faces_worth_drawing(data), data.public_test
+    train, public = faces_worth_drawing(cures.cleaned(data).train), faces_worth_drawing(data.public_test)
     progress(f"{len(train):,} faces of {len(data.train):,} are coded in {VERSIONS} versions")
-    stacks = np.stack([_coded(codec, train.images, version) for version in range(VERSIONS)], axis=1)
+    stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in range(VERSIONS)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
-    chances = 1 / np.sqrt(counts[train.labels])
-    draw = prior.lessons(stacks, _shown(train, teacher), chances / chances.sum(), codebooks)
+    shown = _shown(train, teacher)
+    chances = shown.max(1) ** 2 / np.sqrt(counts[train.labels])
+    draw = prior.lessons(stacks, shown, chances / chances.sum(), codebooks)
     held = prior.lessons(
-        _coded(codec, public.images, 0)[:, None],
+        _coded(codec, public.images)[:, None],
         _shown(public, teacher),
         np.full(len(public), 1 / len(public)),
         codebooks,
@@ -365,8 +375,14 @@ def train_prior(
         losses = [prior.loss(y, model.predict(x, batch_size=250, verbose=0)) for x, y in exam]
         return {"public_loss": float(np.mean([float(each) for each in losses]))}
 
+    def begin():
+        model = (build or prior.prior)(latent=latent, depth=depth, codes=size)
+        if before:
+            model.load_weights(before)
+        return model
+
     model = fit(
-        partial(build or prior.prior, latent=latent, depth=depth, codes=size),
+        begin,
         train.images,
         None,
         recipe,
@@ -379,6 +395,7 @@ def train_prior(
         progress=progress,
         draw=draw,
     )
+    model.save_weights(output / FIRST_COURSE)
     return model, recipe
 
 
@@ -399,29 +416,37 @@ def _brief(recipe: Recipe, rows: int) -> Recipe:
     return replace(recipe, ema=min(recipe.ema, round(max(0.5, 1 - 10 / steps), 5)))
 
 
-def faces_worth_drawing(data: FerData) -> Split:
-    """The training split without copies, pictures of other splits, constant ones and such as most FER+
-    voters saw no face in; too dark, bright, flat or harsh ones are brought to a moderate light."""
-    from facelib import cures, fidelity
+def faces_worth_drawing(split: Split) -> Split:
+    """The faces of a split that are seen from the front, all in the same light.
 
-    train = cures.cleaned(data).train
-    good = train.images.std((1, 2)) > 12
-    if train.votes is not None:
-        good &= 2 * train.votes[:, FERPLUS.index("NF")] < train.votes.sum(1)
-    images = fidelity.even_light(train.images[good], (85, 170), (38, 75))
-    return Split(images, train.labels[good], None if train.votes is None else train.votes[good])
+    Left out: constant pictures, such as most FER+ voters saw no face in, and those in which OpenCV's frontal
+    cascade finds none: turned, tilted and half hidden faces, a quarter of FER-2013.
+    """
+    import cv2
+
+    from facelib import fidelity
+
+    cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")
+
+    def frontal(image: np.ndarray) -> bool:  # the cascade wants space around a face, and more pixels
+        image = cv2.resize(np.pad(image, 8, "edge"), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        return len(cascade.detectMultiScale(image, 1.1, 2, minSize=(56, 56))) > 0
+
+    good = split.images.std((1, 2)) > 12
+    if split.votes is not None:
+        good &= 2 * split.votes[:, FERPLUS.index("NF")] < split.votes.sum(1)
+    good[good] = [frontal(image) for image in split.images[good]]
+    return Split(
+        fidelity.even_light(split.images[good]),
+        split.labels[good],
+        None if split.votes is None else split.votes[good],
+    )
 
 
-def _coded(codec, images: np.ndarray, version: int) -> np.ndarray:
-    """Codes (n, 36, depth) uint16 of pictures: as they are, mirrored, and, from 2 on, moved a little."""
+def _coded(codec, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """Codes (n, 36, depth) uint16 of pictures (n, 48, 48) uint8."""
     from facelib import vqvae
-    from facelib.augmentation import augment
 
     inputs = networks.emotion_inputs(images)
-    if version > 1:
-        little = Augmentation(
-            rotation=4, scale=1.06, shift=0.03, flip=False, contrast=0, brightness=0, erase=0
-        )
-        inputs = augment(images, np.random.default_rng(version), little, networks.EMOTION_SIDE)
-    codes = vqvae.codes_of(codec, inputs[:, :, ::-1] if version % 2 else inputs)
+    codes = vqvae.codes_of(codec, inputs[:, :, ::-1] if mirrored else inputs)
     return codes.reshape(len(images), -1, codes.shape[-1]).astype(np.uint16)

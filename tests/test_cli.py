@@ -439,7 +439,7 @@ def test_interruption(good, main, monkeypatch):
 def test_options_of_another_task_are_refused(main):
     for arguments, why in (
         (["vqvae", "--teacher", "facelib"], "--teacher is for emotion and prior, not for vqvae"),
-        (["prior", "--start", "runs/x"], "--start is for emotion, not for prior"),
+        (["vqvae", "--start", "runs/x"], "--start is for emotion and prior, not for vqvae"),
         (["prior", "--codec", "runs/x", "--ship"], "train and --ship that one first"),
     ):
         code, _, said = main("train", *arguments)

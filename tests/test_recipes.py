@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facelib import networks, recipes
-from facelib.emotions import Split
+from facelib import networks, recipes, toyfaces
+from facelib.emotions import FERPLUS, Split
+from facelib.paths import InputError
 
 
 def split(labels, votes=None) -> Split:
@@ -52,6 +53,26 @@ def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path
     np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
     again = recipes._lesson(None, image, tmp_path, lambda line: None)  # asked once, kept
     np.testing.assert_array_equal(again, answers)
+
+
+@pytest.mark.parametrize("train", [recipes.train_emotion, recipes.train_prior])
+def test_a_second_course_needs_a_first(train, tmp_path):
+    with pytest.raises(InputError, match="no finished run to go on from"):
+        train(None, tmp_path / "second", start=tmp_path / "first")
+
+
+def test_faces_worth_drawing_are_seen_from_the_front_in_one_light():
+    face = toyfaces.draw_face("happy", 0, seed=None)
+    dark, turned = (face * 0.4).astype(np.uint8), np.rot90(face)
+    faces = Split(
+        np.stack([face, turned, dark, np.full_like(face, 90), face]),
+        np.arange(5),
+        np.eye(10, dtype=np.uint8)[[1, 1, 1, 1, FERPLUS.index("NF")]],
+    )
+    found = recipes.faces_worth_drawing(faces)
+    assert found.labels.tolist() == [0, 2] and found.votes.shape == (2, 10)
+    assert np.abs(found.images[0].astype(int) - found.images[1]).max() <= 4  # what is left of the rounding
+    np.testing.assert_allclose(found.images.mean((1, 2)), 128, atol=3)
 
 
 def test_the_loss_is_the_sum_of_both_heads():

@@ -58,6 +58,8 @@ def simulated_generator(n: int = 3500) -> dict:
         "coverage": {"precision": 0.71, "recall": 0.52, "density": 0.8, "coverage": 0.63},
         "diversity": {e: {"generated": 8.8, "real": 10.0, "ratio": 0.88} for e in EMOTIONS},
         "copies": {key: {"limit": 1.2, "rate": 0.004, "smallest": 0.9} for key in ("pixels", "features")},
+        "edit": {"n": 200, "read": 0.63, "read_interval": [0.56, 0.69], "read_before": 0.05,
+                 "own_network": 0.8, "ssim_outside": 0.81, "ssim_coded": 0.93},
     }  # fmt: skip
 
 
