@@ -196,7 +196,7 @@ def _generate_parser(commands) -> None:
     _generator_options(parser)
     parser.add_argument("--top-p", type=fraction, default=1.0, metavar="P",
         help="only codes that together are so likely (default 1: all)")  # fmt: skip
-    parser.set_defaults(guidance=3.0, temperature=0.9, best_of=1)
+    parser.set_defaults(guidance=2.0, temperature=0.85, best_of=1)
 
 
 def _generator_options(parser: argparse.ArgumentParser) -> None:

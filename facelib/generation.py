@@ -41,8 +41,8 @@ class Generator:
         emotion: str | Mapping[str, float],
         n: int = 16,
         seed: int = 0,
-        temperature: float = 0.9,
-        guidance: float = 3.0,
+        temperature: float = 0.85,
+        guidance: float = 2.0,
         top_p: float = 1.0,
         best_of: int = 1,
     ) -> np.ndarray:

@@ -16,7 +16,7 @@ from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.generation import EXPRESSION, Generator, load_generator
 from facelib.paths import InputError
 
-EDITS = 200  # faces that are edited
+EACH, EDITS = 500, 200  # so many faces are drawn for each emotion, and so many are edited
 
 
 def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -30,7 +30,7 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     if name == "fer":
         model = measure.fer_model()
         last = next(layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Conv2D))
-        both = keras.Model(model.inputs, [last.input, model.output])
+        both = keras.Model(model.inputs, [last.input, model.outputs[0]])
         prepare = measure.fer_inputs
     elif name == "facelib":
         model = networks.load_emotion_model()
@@ -51,7 +51,7 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def record(
     data: FerData,
     generator: Generator | None = None,
-    n: int = 500,
+    n: int = EACH,
     best_of: int = 8,
     seed: int = 0,
     judge: str = "fer",
@@ -110,7 +110,8 @@ def record(
     progress(f"{EDITS} faces are given another expression")
     found["edit"] = _edits(generator, private, look, ours, rng)
     facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
-    return _write(data, "generator", {**facts, **found}, weights or assets.digests(*assets.GENERATOR))
+    told = f" -n {n}" * (n != EACH)
+    return _write(data, "generator", {**facts, **found}, weights or assets.digests(*assets.GENERATOR), told)
 
 
 def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
@@ -159,7 +160,7 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
     return _write(data, "codec", {**facts, **found}, weights or assets.digests("vqvae"))
 
 
-def _write(data: FerData, what: str, found: dict, weights: str) -> dict:
+def _write(data: FerData, what: str, found: dict, weights: str, told: str = "") -> dict:
     """Write ``08-WHAT-SET.json`` and return what stands in it."""
     dataset = "toy" if data.source.startswith("drawn") else "fer2013"
     name = f"08-{what}-{dataset if dataset == 'toy' else fer2013.dataset_name(data)}"
@@ -167,7 +168,7 @@ def _write(data: FerData, what: str, found: dict, weights: str) -> dict:
     evaluation.write_metrics(
         name,
         found,
-        command=f"facelib evaluate {task} --dataset {dataset}",
+        command=f"facelib evaluate {task} --dataset {dataset}{told}",
         data=data,
         weights=weights,
     )

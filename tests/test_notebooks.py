@@ -31,6 +31,8 @@ FAST: dict[str, dict[str, object]] = {
     "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
     "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
     "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
+    "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
+    "08-emotion-generation": {"n_faces": 700, "codec_steps": 40, "prior_steps": 40, "n_each": 8},
 }
 
 

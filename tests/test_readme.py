@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from facelib import evaluation
+from facelib.emotions import EMOTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +48,22 @@ def _quoted():
     for row in evaluation.read_metrics("01-throughput")["metrics"]["rows"]:
         yield f"{row['pictures_per_s']:.2f}"
         yield f"{row['peak_rss_mb']:.0f} MB"
+    codec = evaluation.read_metrics("08-codec-fer2013")["metrics"]
+    yield f"PSNR {codec['psnr']:.1f} dB, SSIM {codec['ssim']:.2f}"
+    yield _percent(codec["kept"])
+    generator = evaluation.read_metrics("08-generator-fer2013")["metrics"]
+    for row in (generator["agreement"][key] for key in ("plain", "best", "real")):
+        yield " | ".join(f"{100 * row['recall'][name]:.0f} %" for name in EMOTIONS)
+        yield f"{_percent(row['balanced_accuracy'])} [{{:.1f}}–{{:.1f}}]".format(
+            *(100 * v for v in row["balanced_accuracy_interval"])
+        )
+    ratios = [row["ratio"] for row in generator["diversity"].values()]
+    yield f"{sum(ratios) / len(ratios):.2f} times as various"
+    for name in ("generated", "reconstructions", "PublicTest"):
+        yield f"{generator['distance'][name]['frechet']:.2f}"
+    yield from (_percent(found["rate"]) for found in generator["copies"].values())
+    yield _percent(generator["edit"]["read"])
+    yield f"SSIM of {generator['edit']['ssim_outside']:.2f}"
     audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
     yield _percent(audit["agreement"]["of"]["fear"])
