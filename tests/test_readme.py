@@ -54,9 +54,8 @@ def _quoted():
     generator = evaluation.read_metrics("08-generator-fer2013")["metrics"]
     for row in (generator["agreement"][key] for key in ("plain", "best", "real")):
         yield " | ".join(f"{100 * row['recall'][name]:.0f} %" for name in EMOTIONS)
-        yield f"{_percent(row['balanced_accuracy'])} [{{:.1f}}–{{:.1f}}]".format(
-            *(100 * v for v in row["balanced_accuracy_interval"])
-        )
+        yield _percent(row["balanced_accuracy"])
+        yield "[{:.1f}–{:.1f}]".format(*(100 * v for v in row["balanced_accuracy_interval"]))
     ratios = [row["ratio"] for row in generator["diversity"].values()]
     yield f"{sum(ratios) / len(ratios):.2f} times as various"
     for name in ("generated", "reconstructions", "PublicTest"):
