@@ -117,9 +117,11 @@ def record(
 def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
     """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
 
-    read: how often the judge reads that emotion afterwards, read_before: in the unedited faces; own_network:
-    the same of our network, which helped to choose. ssim_outside: the mean over pixels that are not in the
-    places of mouth, eyes and brows; ssim_coded: that of merely coded faces.
+    look, ours: what the judge and our network see, as ``features`` and ``networks.GraphNetwork``. All that is
+    returned lies in [0, 1], SSIM below 1: n faces; read: how often the judge reads the new emotion, with its
+    interval, read_before: in the unedited faces; own_network: the same of ours, which helped to choose.
+    ssim_outside: the mean over pixels that are not in the places of mouth, eyes and brows; ssim_coded: that
+    of merely coded faces.
     """
     from skimage.metrics import structural_similarity
 
@@ -130,7 +132,7 @@ def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, r
     for i, emotion in enumerate(EMOTIONS):
         if (goals == i).any():
             edited[goals == i] = generator.edit(images[goals == i], emotion, seed=i)
-    outside = np.kron(EXPRESSION <= 0.5, np.ones((8, 8))) == 0
+    outside = np.kron(EXPRESSION > 0.5, np.ones((8, 8), bool))
 
     def kept(others: np.ndarray) -> float:
         maps = [structural_similarity(a, b, full=True)[1] for a, b in zip(images, others, strict=True)]

@@ -323,8 +323,6 @@ def train_vqvae(
 PRIOR_RECIPE = Recipe(
     epochs=24, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
 )
-#: Each face is coded in so many versions: as it is, and mirrored.
-VERSIONS = 2
 
 
 def train_prior(
@@ -356,8 +354,8 @@ def train_prior(
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
     train, public = faces_worth_drawing(cures.cleaned(data).train), faces_worth_drawing(data.public_test)
-    progress(f"{len(train):,} faces of {len(data.train):,} are coded in {VERSIONS} versions")
-    stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in range(VERSIONS)], axis=1)
+    progress(f"{len(train):,} faces of {len(data.train):,} are coded, and mirrored")
+    stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in (False, True)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
     shown = _shown(train, teacher)
     chances = shown.max(1) ** 2 / np.sqrt(counts[train.labels])
@@ -417,7 +415,7 @@ def _brief(recipe: Recipe, rows: int) -> Recipe:
 
 
 def faces_worth_drawing(split: Split) -> Split:
-    """The faces of a split that are seen from the front, all in the same light.
+    """The faces of a split that are seen from the front, (m, 48, 48) uint8, all in the same light.
 
     Left out: constant pictures, such as most FER+ voters saw no face in, and those in which OpenCV's frontal
     cascade finds none: turned, tilted and half hidden faces, a quarter of FER-2013.
@@ -426,6 +424,7 @@ def faces_worth_drawing(split: Split) -> Split:
 
     from facelib import fidelity
 
+    # ``detection.HaarDetector`` has the same cascade, and would look for the eyes of 28,709 faces as well.
     cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")
 
     def frontal(image: np.ndarray) -> bool:  # the cascade wants space around a face, and more pixels
@@ -444,7 +443,7 @@ def faces_worth_drawing(split: Split) -> Split:
 
 
 def _coded(codec, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
-    """Codes (n, 36, depth) uint16 of pictures (n, 48, 48) uint8."""
+    """Codes (n, 36, depth) uint16 of pictures (n, 48, 48) uint8, or of their mirror images."""
     from facelib import vqvae
 
     inputs = networks.emotion_inputs(images)

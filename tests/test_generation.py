@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -167,6 +169,17 @@ def test_edit_writes_faces_films_and_photographs(shipped, tmp_path):
 def test_commands_name_what_is_wrong(capsys, words, said):
     assert cli.main(words.split()) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command, call", [("generate", "sample"), ("edit", "edit")])
+def test_commands_and_calls_have_the_same_defaults(command, call):
+    """The command line does not import Keras to learn them."""
+    words = [command, "--emotion", "happy", "-o", "a.png", *(["photo.jpg"] if command == "edit" else [])]
+    said = vars(cli.build_parser().parse_args(words))
+    asked = inspect.signature(getattr(generation.Generator, call)).parameters
+    both = set(said) & set(asked) - {"emotion", "n"}
+    assert both >= {"guidance", "temperature", "best_of", "seed"}
+    assert {name: said[name] for name in both} == {name: asked[name].default for name in both}
 
 
 def test_shares_of_emotions():

@@ -124,6 +124,15 @@ def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
     assert found["kept"] == 1 and found["kept_in_noise"] == pytest.approx(1 / 7, abs=0.01)
 
 
+@pytest.mark.parametrize("name, width", [("fer", 128), ("facelib", 320)])
+def test_judges_look_and_answer(name, width, data):
+    if name == "fer":
+        pytest.importorskip("fer", reason="pip install 'facelib[peers]'")
+    found, answers = genmeasure.features(name)(data.train.images[:3])
+    assert found.shape == (3, width) and answers.shape == (3, 7)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-3)
+
+
 def test_judges_that_there_are_not():
     with pytest.raises(InputError, match="choose fer or facelib"):
         genmeasure.features("me")
