@@ -7,6 +7,7 @@ schedule, and for one seed the same initial weights; ``facelib.experiments`` run
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +30,9 @@ class Arm:
     """One cure: what it changes, everything else being as in the arm "none".
 
     name: as on the command line. title: as in tables. sampler, weights, loss: as in ``sampling``; the sampler
-    "generated" adds faces that the shipped generator draws. classes: emotions that the sampler makes as
-    frequent as the most frequent one; none: all. deferred: the weights come into force after this share of
+    "generated" adds faces that the shipped generator draws, and "generated-only" takes nothing else, a
+    quarter as many as there are real ones. classes: emotions that the sampler makes as frequent as the most
+    frequent one; none: all. deferred: the weights come into force after this share of
     the run. targets: "labels", or "votes": FER+'s shares mixed in equal parts with the label. clean: without
     the training pictures that stand there twice, or in a test split. head: "softmax", or "cosine" (LDAM's).
     after: no training of its own, but something done to the network of "none": "prior" (its answers are
@@ -72,12 +74,14 @@ IMBALANCE = (
 )
 
 RARE = ("disgust", "fear")
-#: Do generated faces help? Disgust and fear are made as frequent as happy, in three ways.
+#: Do generated faces help? Disgust and fear are made as frequent as happy, in three ways. And do they stand
+#: in for real ones? What is learnt from them alone is the classification accuracy score (arXiv:1905.10887).
 GENERATED = (
     IMBALANCE[0],
     Arm("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
     Arm("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
     Arm("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
+    Arm("generated-only", "generated faces alone, as many of each", sampler="generated-only"),
 )
 
 
@@ -170,6 +174,8 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
         data = cleaned(data)
     if arm.sampler == "generated":
         train = with_drawn(data.train, arm.classes, recipe.seed)
+    elif arm.sampler == "generated-only":
+        train = drawn([len(data.train) // (4 * len(EMOTIONS))] * len(EMOTIONS), recipe.seed)
     else:
         train = sampling.resample(data, arm.sampler, recipe.seed, arm.classes).train
     labels = np.eye(len(EMOTIONS), dtype=np.float32)[train.labels]
@@ -194,23 +200,28 @@ def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
 
 def with_drawn(train: Split, classes: tuple[str, ...], seed: int) -> Split:
     """The split's rows, then faces that the shipped generator draws, until each of these classes (names from
-    ``EMOTIONS``) has as many as the largest: images (m, 48, 48) uint8, labels (m,) of 0 to 6; drawn faces
-    have no votes, all ten are 0. Raises InputError where no generator is shipped."""
+    ``EMOTIONS``) has as many as the largest. Raises InputError where no generator is shipped."""
+    counts = np.bincount(train.labels, minlength=len(EMOTIONS))
+    asked = [name in classes for name in EMOTIONS]
+    more = drawn((counts.max() - counts) * asked, seed)
+    votes = None if train.votes is None else np.concatenate([train.votes, more.votes])
+    return Split(
+        np.concatenate([train.images, more.images]), np.concatenate([train.labels, more.labels]), votes
+    )
+
+
+def drawn(counts: Sequence[int], seed: int) -> Split:
+    """So many faces of each emotion, counts (7,), by the shipped generator: images (m, 48, 48) uint8, labels
+    (m,) int64 of 0 to 6; nobody voted on them, all ten are 0. Raises InputError where none is shipped."""
     from facelib import generation
 
     generator = generation.load_generator()
-    counts = np.bincount(train.labels, minlength=len(EMOTIONS))
-    images, labels = [train.images], [train.labels]
-    for i, name in enumerate(EMOTIONS):
-        more = int(counts.max() - counts[i])
-        if name in classes and more:
-            images.append(generator.sample(name, more, seed=1000 * seed + i))
-            labels.append(np.full(more, i, train.labels.dtype))
-    images, labels = np.concatenate(images), np.concatenate(labels)
-    votes = train.votes
-    if votes is not None:
-        votes = np.pad(votes, ((0, len(labels) - len(votes)), (0, 0)))
-    return Split(images, labels, votes)
+    images = [np.zeros((0, 48, 48), np.uint8)]
+    for i, (name, n) in enumerate(zip(EMOTIONS, counts, strict=True)):
+        if n:
+            images.append(generator.sample(name, int(n), seed=1000 * seed + i))
+    labels = np.repeat(np.arange(len(EMOTIONS)), counts)
+    return Split(np.concatenate(images), labels, np.zeros((len(labels), 10), np.uint8))
 
 
 def soft_labels(split: Split) -> np.ndarray:

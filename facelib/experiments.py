@@ -99,7 +99,7 @@ class _Run:
     def __init__(self, folder: Path, arm: cures.Arm | cures.Stage, recipe: Recipe, data: FerData):
         self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
         what = {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}
-        if getattr(arm, "sampler", "") == "generated":
+        if getattr(arm, "sampler", "").startswith("generated"):
             what["generator"] = assets.digests(*assets.GENERATOR)
         what = json.loads(json.dumps(what))
         path = self.place / "run.json"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from facelib import alignment, assets, detection, images, networks, prior, vqvae
 from facelib.emotions import EMOTIONS
@@ -103,7 +104,8 @@ class Generator:
     def _draw(self, asked: np.ndarray, n: int, seed: int, *options, **known) -> np.ndarray:
         """n faces, (n, 48, 48) uint8, in parts; options, known: as ``prior.sample`` takes them."""
         rng, faces = np.random.default_rng(seed), []
-        for start in range(0, n, 256):
+        bar = tqdm(range(0, n, 256), unit_scale=256, unit="face", disable=None if n > 256 else True)
+        for start in bar:
             part = {key: value[start : start + 256] for key, value in known.items()}
             wanted = np.tile(asked, (min(256, n - start), 1))
             codes = prior.sample(self.model, self.codebooks, wanted, rng, *options, **part)

@@ -88,15 +88,17 @@ def record(
     found["agreement"]["real"] = evaluation.classification_metrics(private.labels, read)
     rng = np.random.default_rng(seed)
     even = rng.choice(len(private), len(asked), p=_even(private.labels))  # as many of each emotion as drawn
-    size = min(len(asked), len(private))
+    # Fewer pictures lie farther away: the floors are of as many.
+    size = min(len(asked), len(private), len(public))
+    some, others = rng.permutation(len(private))[:size], rng.permutation(len(public))[:size]
     found["distance"] = {
         "generated": _distance(inside, real[even]),
         "generated, natural shares": _distance(
             inside[rng.choice(len(asked), size, p=_like(asked, private.labels))], real
         ),
         "best of": _distance(look(chosen)[0], real[even]),
-        "reconstructions": _distance(again, real),
-        "PublicTest": _distance(other, real),
+        "reconstructions": _distance(again[some], real),
+        "PublicTest": _distance(other[others], real),
     }
     found["coverage"] = fidelity.coverage(real[even][:: len(EMOTIONS)], inside[:: len(EMOTIONS)])
     found["diversity"] = {}

@@ -88,6 +88,9 @@ def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
         assert np.array_equal(given["images"][: len(data.train)], data.train.images)
     new = given["images"][len(data.train) :]
     assert np.array_equal(new[:, 0, 0], 50 + labels[len(data.train) :])
+    alone = targets_of(arm("generated-only"), data, monkeypatch)
+    assert np.bincount(alone["targets"].argmax(1)).tolist() == [len(data.train) // 28] * 7
+    assert np.array_equal(alone["images"][:, 0, 0], 50 + alone["targets"].argmax(1))
     votes = np.ones((len(data.train), 10), np.uint8)
     both = cures.with_drawn(Split(data.train.images, data.train.labels, votes), ("fear",), 0)
     assert len(both.votes) == len(both) and both.votes.sum() == votes.sum()

@@ -55,7 +55,8 @@ def test_real_faces_are_as_good_as_real_ones(data, monkeypatch, tmp_path):
     m = found["metrics"]
     assert m["agreement"]["plain"]["recall"]["happy"] == 1  # this judge says happy, whatever it sees
     assert m["agreement"]["plain"]["balanced_accuracy"] == pytest.approx(1 / 7, abs=1e-5)
-    assert m["distance"]["reconstructions"]["frechet"] == pytest.approx(0, abs=1e-6)
+    # As many as were drawn, out of all: nearer than as many others.
+    assert 0 < m["distance"]["reconstructions"]["frechet"] < m["distance"]["PublicTest"]["frechet"] / 2
     # The same faces, drawn with repetition: nearer than other ones, and as various.
     assert m["distance"]["generated"]["frechet"] < 3 * m["distance"]["PublicTest"]["frechet"] + 1
     assert all(0.6 < m["diversity"][name]["ratio"] < 1.4 for name in ("happy", "neutral", "sad"))
