@@ -204,26 +204,31 @@ def sample(
     see, name = model.get_layer("trunk").predict_on_batch, model.get_layer("head").predict_on_batch
     n, (depth, _, width) = len(wanted), codebooks.shape
     wanted = wanted.astype(np.float32)
+    asked = [wanted] if guidance == 1 else [wanted, np.zeros_like(wanted)]
+
+    def twice(x: np.ndarray) -> np.ndarray:  # for what is asked, and for nothing asked
+        return np.concatenate([x] * len(asked))
+
     codes = np.zeros((n, POSITIONS, depth), np.int64) if codes is None else codes.astype(np.int64)
     known = np.zeros((n, POSITIONS), bool) if keep is None else keep.copy()
     order = np.where(known, -1.0, rng.random((n, POSITIONS))).argsort(1)  # the known ones first
     first = known.sum(1)
-    share = 1 - np.cos(np.pi / 2 * np.arange(1, steps + 1) / steps)
-    for done in share:
-        until = np.round(first + done * (POSITIONS - first)).astype(int)  # (n,), known after this turn
-        turn = order.argsort(1) < until[:, None]
-        new = turn & ~known
+    share = 1 - np.cos(np.pi / 2 * np.arange(steps + 1) / steps)
+    until = np.round(first + share[:, None] * (POSITIONS - first)).astype(int)  # known after each turn
+    most = int(np.diff(until, axis=0).max())  # one size for all turns: each size is compiled
+    for turn in until[1:]:
+        new = (order.argsort(1) < turn[:, None]) & ~known
         if not new.any():
             continue
-        most = min(POSITIONS, 1 << int(new.sum(1).max() - 1).bit_length())  # few sizes: each is compiled
         places = np.argsort(~new, axis=1, kind="stable")[:, :most]  # (n, most), the new ones first
         vectors = sums_of(codes, codebooks)[..., -1, :]
-        seen = [see([vectors, known.astype(np.float32), w]) for w in _asked(wanted, guidance)]
-        seen = [np.take_along_axis(each, places[..., None], 1) for each in seen]
+        seen = see([twice(vectors), twice(known.astype(np.float32)), np.concatenate(asked)])
+        seen = np.take_along_axis(seen, twice(places)[..., None], 1)
         stack, sums = np.zeros((n, most, depth), np.int64), np.zeros((n, most, depth, width), np.float32)
         for d in range(depth):
-            logits = [name([each, sums])[:, :, d] for each in seen]
-            logits = logits[0] if len(logits) == 1 else logits[1] + guidance * (logits[0] - logits[1])
+            logits = name([seen, twice(sums)])[:, :, d]
+            if guidance != 1:
+                logits = logits[n:] + guidance * (logits[:n] - logits[n:])
             stack[..., d] = _choose(logits / temperature, top_p, rng)
             if d + 1 < depth:
                 sums[..., d + 1, :] = sums[..., d, :] + codebooks[d, stack[..., d]]
@@ -232,10 +237,6 @@ def sample(
         np.put_along_axis(codes, places[..., None], np.where(fresh, stack, old), 1)
         known |= new
     return codes
-
-
-def _asked(wanted: np.ndarray, guidance: float) -> list[np.ndarray]:
-    return [wanted] if guidance == 1 else [wanted, np.zeros_like(wanted)]
 
 
 def _choose(logits: np.ndarray, top_p: float, rng: np.random.Generator) -> np.ndarray:
