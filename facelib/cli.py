@@ -112,6 +112,8 @@ def _encoder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--emotion-model", default="facelib",
         choices=["facelib", "tiny", "baseline", "deepface"],
         help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
+    parser.add_argument("--mirror", action="store_true",
+        help="read emotion in the mirror image as well: more accurate, and slower")  # fmt: skip
     parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
@@ -146,6 +148,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         "gender": arguments.gender_model,
         "mode": arguments.mode,
         "min_confidence": arguments.min_confidence,
+        "mirror": arguments.mirror,
     }
     encoder = FaceEncoder(**options)  # also where others do the work: what is wrong with it is said at once
     if arguments.scheduler:

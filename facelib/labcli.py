@@ -208,7 +208,10 @@ def _evaluate_parser(commands) -> None:
     parser.add_argument("--model", nargs="+", default=["facelib"], metavar="NAME",
         choices=["facelib", "tiny", "baseline", "deepface", "fer"],
         help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
-    parser.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--mirror", action="store_true",
+        help="emotion: the networks look at the mirror image as well, and the mean counts")  # fmt: skip
+    other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
     parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
     parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")
     parser.add_argument("--judge", default="fer", choices=["fer", "facelib"],
@@ -242,7 +245,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     elif arguments.speed:
         found = [measure.speed(arguments.model)]
     else:
-        found = measure.emotion(_load_data(arguments.dataset), arguments.split, arguments.model)
+        data = _load_data(arguments.dataset)
+        found = measure.emotion(data, arguments.split, arguments.model, arguments.mirror)
     if arguments.json or arguments.speed:
         print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
     else:

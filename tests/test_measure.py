@@ -48,6 +48,22 @@ def test_two_networks_side_by_side(home, monkeypatch):
     assert "recall of fear" in measure.table(records[:1])
 
 
+def test_in_the_mirror(home, monkeypatch):
+    """To a network that answers by the left half alone, both halves count alike."""
+    data, given = load_toyfaces(n=700), []
+
+    def network(inputs):
+        given.append(inputs[:, :, :24].sum((1, 2, 3)))
+        return np.eye(7)[np.full(len(inputs), 3)]
+
+    monkeypatch.setattr(measure, "reader", lambda name: network)
+    [record] = measure.emotion(data, models=["fer"], mirror=True)
+    assert record["metrics"]["mirror"] and record["command"].endswith("--model fer --mirror")
+    assert evaluation.read_metrics("06-emotion-toy-privatetest-fer-mirror") == record
+    whole = data.private_test.images.sum((1, 2), dtype=np.int64) / 255
+    np.testing.assert_allclose(given[0] + given[1], whole, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", networks.SHIPPED)
 def test_shipped_networks_answer_with_probabilities(name):
     if networks.SHIPPED[name] not in assets.shipped():
