@@ -101,7 +101,7 @@ class FaceEncoder:
         is a face already), a path to a YuNet file, or a callable (see ``detection.load_detector``).
     emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
-    mirror: emotion is read in each face and in its mirror image, and the mean taken: more accurate by some
+    mirror: emotion is read in each face and in its mirror image, and their mean taken: more accurate by some
         tenths of a point (README), and that step takes twice as long.
     min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
         threads that read and search; None: one for each core.

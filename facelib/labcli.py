@@ -210,7 +210,7 @@ def _evaluate_parser(commands) -> None:
         help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--mirror", action="store_true",
-        help="emotion: the networks look at the mirror image as well, and the mean counts")  # fmt: skip
+        help="emotion: the networks look at the mirror image as well")  # fmt: skip
     other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
     parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
     parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")

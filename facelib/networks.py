@@ -223,9 +223,15 @@ class GraphNetwork:
 
 
 def mirrored(network: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A network that looks twice: the mean of its answers, (n, classes), for pictures (n, s, s, c) and for
-    their mirror images; twice the time (test-time augmentation, arXiv:1409.1556)."""
-    return lambda inputs: (network(inputs) + network(np.ascontiguousarray(inputs[:, :, ::-1]))) / 2
+    """A network that looks twice, at pictures (n, s, s, c) and at their mirror images, in twice the time
+    (test-time augmentation, arXiv:1409.1556): the geometric mean of both answers, (n, classes), sums to 1.
+    On PublicTest it is as often right as the arithmetic mean, and better calibrated."""
+
+    def look(inputs: np.ndarray) -> np.ndarray:
+        both = np.sqrt(network(inputs) * network(np.ascontiguousarray(inputs[:, :, ::-1])))
+        return both / both.sum(1, keepdims=True)
+
+    return look
 
 
 #: What a card says of a network whatever run it came from.

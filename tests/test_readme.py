@@ -17,7 +17,7 @@ def _percent(value):
 
 
 def _quoted():
-    for model in ("facelib", "tiny", "fer", "baseline"):
+    for model in ("facelib", "facelib-mirror", "tiny", "fer", "baseline"):
         emotion = evaluation.read_metrics(f"06-emotion-fer2013-privatetest-{model}")["metrics"]
         yield _percent(emotion["accuracy"])
         yield "{:.1f}–{:.1f}".format(*(100 * v for v in emotion["accuracy_interval"]))
