@@ -104,12 +104,14 @@ class Generator:
     def _draw(self, asked: np.ndarray, n: int, seed: int, *options, **known) -> np.ndarray:
         """n faces, (n, 48, 48) uint8, in parts; options, known: as ``prior.sample`` takes them."""
         rng, faces = np.random.default_rng(seed), []
-        bar = tqdm(range(0, n, 256), unit_scale=256, unit="face", disable=None if n > 256 else True)
-        for start in bar:
-            part = {key: value[start : start + 256] for key, value in known.items()}
-            wanted = np.tile(asked, (min(256, n - start), 1))
-            codes = prior.sample(self.model, self.codebooks, wanted, rng, *options, **part)
-            faces.append(self.decode(codes.reshape(len(wanted), vqvae.GRID, vqvae.GRID, -1)))
+        parts = np.array_split(np.arange(n), -(-n // 256))  # of one size, as each size is compiled
+        with tqdm(total=n, unit="face", disable=None if n > 256 else True) as bar:
+            for part in parts:
+                there = {key: value[part] for key, value in known.items()}
+                wanted = np.tile(asked, (len(part), 1))
+                codes = prior.sample(self.model, self.codebooks, wanted, rng, *options, **there)
+                faces.append(self.decode(codes.reshape(len(wanted), vqvae.GRID, vqvae.GRID, -1)))
+                bar.update(len(part))
         return np.concatenate(faces)
 
     def between(

@@ -100,7 +100,10 @@ def record(
         "reconstructions": _distance(again[some], real),
         "PublicTest": _distance(other[others], real),
     }
-    found["coverage"] = fidelity.coverage(real[even][:: len(EMOTIONS)], inside[:: len(EMOTIONS)])
+    seventh = slice(None, None, len(EMOTIONS))  # of all emotions alike; it is a table of all pairs
+    found["coverage"] = fidelity.coverage(real[even][seventh], inside[seventh])
+    alike = rng.choice(len(public), len(asked), p=_even(public.labels))
+    found["coverage_of_real"] = fidelity.coverage(real[even][seventh], other[alike][seventh])
     found["diversity"] = {}
     for i, emotion in enumerate(EMOTIONS):
         drawn, there = fidelity.diversity(inside[asked == i]), fidelity.diversity(real[private.labels == i])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 
 from facelib.arguments import amount, command, grid, parameters, positive
@@ -100,10 +99,10 @@ def _train_parser(commands) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # see facelib/__init__.py; set before TensorFlow is imported
     from pathlib import Path
 
     from facelib import assets, networks, paths, recipes
+    from facelib.training import import_keras
 
     both = ("emotion", "prior")
     for option, tasks in (("teacher", both), ("start", both), ("codec", ("prior",))):
@@ -121,6 +120,7 @@ def train(arguments: argparse.Namespace) -> int:
     else:
         data = _load_data(arguments.dataset)
         name = "toy" if "drawn" in data.source else "fer2013"
+    import_keras()
     if arguments.task in assets.GENERATOR:
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
@@ -227,6 +227,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from facelib import measure
 
     if arguments.task in ("vqvae", "generator"):
+        from facelib.training import import_keras
+
+        import_keras()
         from facelib import generation, genmeasure, paths
 
         data, runs = _load_data(arguments.dataset), {"vqvae": arguments.codec}
@@ -286,12 +289,13 @@ def _experiment_parser(commands) -> None:
 
 
 def experiment(arguments: argparse.Namespace) -> int:
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as in train
     from pathlib import Path
 
     from facelib import experiments, paths
+    from facelib.training import import_keras
 
     data = _load_data(arguments.dataset)
+    import_keras()
     if arguments.study == "confusion":
         from facelib import assets, confusion, networks
 
