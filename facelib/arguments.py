@@ -39,6 +39,19 @@ def positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
 
 
+def natural(text: str) -> int:
+    with suppress(ValueError):
+        if int(text) >= 0:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+
+
+def magnification(text: str) -> int:
+    if positive(text) > 64:
+        raise argparse.ArgumentTypeError(f"{text} times is too much, 64 is the most")
+    return int(text)
+
+
 def amount(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) < float("inf"):
@@ -60,7 +73,7 @@ def grid(pairs: Iterable[str], file: str | None = None) -> dict[str, list]:
     axes = listed | {name: values(text) for name, text in _split(pairs)}
     for name, axis in axes.items():
         if not axis:
-            raise InputError(f"parameter {name!r} has no value to take")
+            raise InputError(f"parameter {name!r} has no value to take; ranges count up, as in 1..5")
     return axes
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from facelib import __version__, labcli
-from facelib.arguments import amount, command, fraction, positive
+from facelib.arguments import amount, command, fraction, magnification, natural, positive
 from facelib.paths import InputError
 
 
@@ -190,11 +190,11 @@ def _generate_parser(commands) -> None:
         "  facelib generate --emotion happy=2 surprise=1 --seed 3 -o happily-surprised.png\n"
         "  facelib generate --emotion all -n 12 -o sheet.png          (a row for each emotion)\n"
         "  facelib generate --emotion neutral --to angry -n 24 -o anger.gif\n"
-        "The same seed gives the same faces.",
+        "The same seed, with all else the same as well, gives the same faces.",
     )
     parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
         help="angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture; or all")  # fmt: skip
-    parser.add_argument("--to", metavar="NAME", help="-n steps from one emotion to this one")
+    parser.add_argument("--to", nargs=1, metavar="NAME", help="-n steps from one emotion to this one")
     parser.add_argument("-n", type=positive, default=16, metavar="N", help="faces (default 16)")
     _generator_options(parser)
     parser.add_argument("--top-p", type=fraction, default=1.0, metavar="P",
@@ -205,14 +205,14 @@ def _generate_parser(commands) -> None:
 def _generator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE",
         help="a picture (.png), a film (.gif, .mp4), or for single pictures a folder (name/)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--guidance", type=amount, metavar="G",
         help="1: as faces are; more: clearer and less various (default %(default)s)")  # fmt: skip
     parser.add_argument("--temperature", type=amount, metavar="T",
         help="below 1: likelier, smoother faces (default %(default)s)")  # fmt: skip
     parser.add_argument("--best-of", type=positive, metavar="K",
         help="draw K for each, keep the one that facelib reads best (default %(default)s)")  # fmt: skip
-    parser.add_argument("--enlarge", type=positive, default=2, metavar="K",
+    parser.add_argument("--enlarge", type=magnification, default=2, metavar="K",
         help="pixels of the file for each of a face (default 2)")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR", help="a run of `facelib train vqvae`, not the shipped one")
     parser.add_argument("--prior", metavar="DIR", help="a run of `facelib train prior`, not the shipped one")
@@ -223,7 +223,7 @@ def generate(arguments: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from facelib import emotions, generation, outputs
+    from facelib import emotions, outputs
 
     options = {
         "temperature": arguments.temperature,
@@ -231,8 +231,12 @@ def generate(arguments: argparse.Namespace) -> int:
         "top_p": arguments.top_p or 1e-9,
     }
     every = arguments.emotion == ["all"]
-    asked = None if every else _shares(arguments.emotion)
+    if arguments.to and (every or arguments.best_of > 1):
+        raise InputError("--to goes from one emotion to another: not with --emotion all, nor with --best-of")
+    asked, goal = (words and not every and _shares(words) for words in (arguments.emotion, arguments.to))
     outputs.check_faces(arguments.output)
+    from facelib import generation  # and with it TensorFlow, once there is nothing left to complain of
+
     generator = generation.load_generator(arguments.codec, arguments.prior)
     sample = partial(generator.sample, best_of=arguments.best_of)
     if every:
@@ -240,7 +244,7 @@ def generate(arguments: argparse.Namespace) -> int:
             [sample(name, arguments.n, arguments.seed, **options) for name in emotions.EMOTIONS]
         )
     elif arguments.to:
-        faces = generator.between(asked, _shares([arguments.to]), arguments.n, arguments.seed, **options)
+        faces = generator.between(asked, goal, arguments.n, arguments.seed, **options)
     else:
         faces = sample(asked, arguments.n, arguments.seed, **options)
     outputs.write_faces(arguments.output, faces, arguments.enlarge, arguments.n if every else None)
@@ -250,12 +254,14 @@ def generate(arguments: argparse.Namespace) -> int:
 
 def _shares(words: list[str]) -> dict[str, float]:
     """["happy=2", "sad"] -> {"happy": 2.0, "sad": 1.0}; raises InputError."""
-    from facelib.generation import shares
+    from facelib.emotions import shares
 
     try:
         found = {name: float(share or 1) for name, _, share in (word.partition("=") for word in words)}
     except ValueError:
         raise InputError(f"--emotion {' '.join(words)}: write NAME or NAME=SHARE, as in happy=2") from None
+    if len(found) < len(words):
+        raise InputError(f"--emotion {' '.join(words)}: names an emotion twice")
     shares(found)
     return found
 
@@ -286,12 +292,17 @@ def _edit_parser(commands) -> None:
 def edit(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from facelib import generation, images, outputs
+    from facelib import images, outputs
 
     asked = _shares(arguments.emotion)
     picture = images.load(arguments.picture)  # before the networks, which take their time
-    if not arguments.blend:
-        outputs.check_faces(arguments.output)
+    kind = outputs.check_faces(arguments.output)
+    if arguments.blend and kind != "picture":
+        raise InputError(f"{arguments.output}: --blend writes one photograph, name a .png or .jpg")
+    if os.path.exists(arguments.output) and os.path.samefile(arguments.picture, arguments.output):
+        raise InputError(f"{arguments.output}: is the photograph itself; write to another file")
+    from facelib import generation
+
     generator = generation.load_generator(arguments.codec, arguments.prior)
     photograph, faces, edited = generation.edit_photograph(
         generator,
@@ -306,7 +317,7 @@ def edit(arguments: argparse.Namespace) -> int:
     )
     if arguments.blend:
         images.write_image(arguments.output, photograph)
-    elif outputs.check_faces(arguments.output) == "film":
+    elif kind == "film":
         strips = [generator.morph(*each) for each in zip(faces, edited, strict=True)]
         outputs.write_faces(arguments.output, np.concatenate(strips, axis=2), arguments.enlarge)
     else:  # before above after

@@ -5,10 +5,12 @@ Everything that says "class 2" in this project means ``EMOTIONS[2]``; nobody els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from facelib.paths import InputError
 
 #: FER-2013's classes in its order (Goodfellow et al. 2013, arXiv:1307.0414): label i is EMOTIONS[i].
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -78,3 +80,17 @@ class FerData:
 
     def __iter__(self) -> Iterator[tuple[str, Split]]:
         return iter(self.splits.items())
+
+
+def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
+    """An emotion, or shares of several, as (7,) float32 that sums to 1. Raises InputError."""
+    if not isinstance(emotion, str | Mapping):
+        raise InputError(f"expected an emotion's name, or shares of several, not {emotion!r}")
+    asked = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
+    unknown = [name for name in asked if name not in EMOTIONS]
+    if unknown:
+        raise InputError(f"unknown emotion {', '.join(map(repr, unknown))}; choose {', '.join(EMOTIONS)}")
+    found = np.array([asked.get(name, 0.0) for name in EMOTIONS], np.float32)
+    if not np.isfinite(found).all() or (found < 0).any() or not found.any():
+        raise InputError("shares of emotions are numbers, not negative, and one at least is positive")
+    return found / found.sum()

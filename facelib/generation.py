@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from facelib import alignment, assets, detection, images, networks, prior, vqvae
-from facelib.emotions import EMOTIONS
+from facelib.emotions import shares
 from facelib.paths import InputError
 
 #: Rows of the 6x6 grid, top to bottom, in the order in which an edit uncovers them: a position is edited if
@@ -53,11 +53,10 @@ class Generator:
         temperature, guidance, top_p: as in ``prior.sample``; more guidance is clearer and less various.
         best_of: draw so many for each that is returned, and keep the one in which facelib's own emotion
             network reads most of what was asked.
-        Raises InputError for unknown emotions or numbers that make no sense.
+        Raises InputError for unknown emotions or numbers that make no sense, here and in the others.
         """
         asked = shares(emotion)
-        if n < 1 or best_of < 1 or temperature <= 0 or not 0 < top_p <= 1:
-            raise InputError("n and best_of are at least 1, temperature is positive, top_p in (0, 1]")
+        _check(n, seed, guidance, temperature, top_p, best_of)
         faces = self._draw(asked, n * best_of, seed, guidance, temperature, top_p)
         return _best(faces, asked, best_of)
 
@@ -67,7 +66,13 @@ class Generator:
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes (n, 6, 6, k), the first k <= depth of each position, -> pictures (n, 48, 48) uint8."""
-        return self._pictures(prior.sums_of(np.asarray(codes), self.codebooks[: codes.shape[-1]])[..., -1, :])
+        depth, size, _ = self.codebooks.shape
+        codes, grid = np.asarray(codes), (vqvae.GRID, vqvae.GRID)
+        if codes.ndim != 4 or codes.shape[1:3] != grid or not 1 <= codes.shape[-1] <= depth or not len(codes):
+            raise InputError(f"expected codes (n, 6, 6, 1 to {depth}), got {codes.shape}")
+        if codes.min() < 0 or codes.max() >= size:
+            raise InputError(f"codes are 0 to {size - 1}, not {codes.min()} to {codes.max()}")
+        return self._pictures(prior.sums_of(codes, self.codebooks[: codes.shape[-1]])[..., -1, :])
 
     def _pictures(self, vectors: np.ndarray) -> np.ndarray:
         pictures = self.codec.get_layer("decoder").predict(vectors, batch_size=256, verbose=0)
@@ -94,6 +99,7 @@ class Generator:
         Others as in ``sample``.
         """
         asked, images = shares(emotion), _checked(images)
+        _check(len(images), seed, guidance, temperature, 1.0, best_of)
         if not 0 <= strength <= 1:
             raise InputError(f"strength is {strength}, not between 0 and 1")
         codes = np.repeat(self.encode(images).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
@@ -125,6 +131,7 @@ class Generator:
         top_p: float = 1.0,
     ) -> np.ndarray:
         """A strip from one emotion to another, (n, 48, 48) uint8: the same chances, other shares."""
+        _check(n, seed, guidance, temperature, top_p)
         steps = np.linspace(0, 1, n)[:, None]
         wanted = ((1 - steps) * shares(first) + steps * shares(second)).astype(np.float32)
         codes = prior.sample(self.model, self.codebooks, wanted, _Alike(seed), guidance, temperature, top_p)
@@ -133,6 +140,7 @@ class Generator:
     def morph(self, first: np.ndarray, second: np.ndarray, n: int = 12) -> np.ndarray:
         """From one picture (48, 48) uint8 to another along a straight line between their codes' vectors,
         (n, 48, 48) uint8."""
+        _check(n)
         codes = self.encode(np.stack([first, second]))
         ends = prior.sums_of(codes, self.codebooks)[..., -1, :]
         steps = np.linspace(0, 1, n, dtype=np.float32)[:, None, None, None]
@@ -149,16 +157,18 @@ class _Alike(np.random.Generator):
         return np.repeat(super().random((1, *size[1:])), size[0], axis=0)
 
 
-def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
-    """An emotion, or shares of several, as (7,) float32 that sums to 1. Raises InputError."""
-    asked = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
-    unknown = [name for name in asked if name not in EMOTIONS]
-    if unknown:
-        raise InputError(f"unknown emotion {', '.join(map(repr, unknown))}; choose {', '.join(EMOTIONS)}")
-    found = np.array([asked.get(name, 0.0) for name in EMOTIONS], np.float32)
-    if (found < 0).any() or not found.any():
-        raise InputError("shares of emotions are not negative, and one at least is positive")
-    return found / found.sum()
+def _check(
+    n: int,
+    seed: int = 0,
+    guidance: float = 1.0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    best_of: int = 1,
+) -> None:
+    if n < 1 or best_of < 1 or seed < 0:
+        raise InputError("n and best_of are at least 1, a seed is at least 0")
+    if not (0 <= guidance < np.inf and 0 < temperature < np.inf and 0 < top_p <= 1):
+        raise InputError("guidance is 0 or more, temperature above 0, both finite; top_p in (0, 1]")
 
 
 def _best(faces: np.ndarray, asked: np.ndarray, of: int) -> np.ndarray:
@@ -171,7 +181,12 @@ def _best(faces: np.ndarray, asked: np.ndarray, of: int) -> np.ndarray:
 
 def _checked(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
-    if images.ndim != 3 or images.shape[1:] != (vqvae.SIDE, vqvae.SIDE) or images.dtype != np.uint8:
+    if (
+        images.ndim != 3
+        or not len(images)
+        or images.shape[1:] != (vqvae.SIDE, vqvae.SIDE)
+        or images.dtype != np.uint8
+    ):
         raise InputError(f"expected pictures (n, 48, 48) uint8, got {images.shape} {images.dtype}")
     return images
 

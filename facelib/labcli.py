@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from facelib.arguments import amount, command, grid, parameters, positive
+from facelib.arguments import amount, command, grid, natural, parameters, positive
 
 
 def add_commands(commands) -> None:
@@ -73,8 +73,8 @@ def _train_parser(commands) -> None:
     )
     parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
         help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
-    parser.add_argument("--model", default="facelib", choices=["facelib", "tiny", "baseline"],
-        help="emotion only: the network, its tiny form, or DeepFace's architecture")  # fmt: skip
+    parser.add_argument("--model", choices=["facelib", "tiny", "baseline"],
+        help="emotion only: facelib (default), its tiny form, or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
         help="emotion: a shipped network whose answers are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip
@@ -90,7 +90,7 @@ def _train_parser(commands) -> None:
     parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--epochs", type=positive, metavar="N")
     parser.add_argument("--batch-size", type=positive, metavar="N")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument(
         "--output", metavar="DIR", help="checkpoints and log (default runs/NETWORK-DATASET-SEED)"
     )
@@ -105,9 +105,7 @@ def train(arguments: argparse.Namespace) -> int:
     from facelib.training import import_keras
 
     both = ("emotion", "prior")
-    for option, tasks in (("teacher", both), ("start", both), ("codec", ("prior",))):
-        if getattr(arguments, option) and arguments.task not in tasks:
-            raise paths.InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")
+    _only_for(arguments, teacher=both, start=both, codec=("prior",), data=("gender",), model=("emotion",))
     if arguments.codec and arguments.ship:
         raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
     chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
@@ -130,9 +128,8 @@ def train(arguments: argparse.Namespace) -> int:
             options["codec"] = generation.load_network("vqvae", arguments.codec)
     elif arguments.task == "emotion":
         fit = recipes.train_emotion
-        task = networks.emotion_task(arguments.model)
-        architecture = "deepface" if arguments.model == "baseline" else arguments.model
-        options["name"] = arguments.model
+        model = options["name"] = arguments.model or "facelib"
+        task, architecture = networks.emotion_task(model), "deepface" if model == "baseline" else model
     if arguments.teacher:
         teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
         options["teacher"] = teacher
@@ -151,7 +148,9 @@ def train(arguments: argparse.Namespace) -> int:
             vqvae.forget(network)
         command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
         if arguments.task != "gender":
-            command += f" --dataset {name}" + f" --model {arguments.model}" * (arguments.task == "emotion")
+            command += f" --dataset {name}" + f" --model {options.get('name')}" * (
+                arguments.task == "emotion"
+            )
             command += f" --teacher {arguments.teacher}" * ("teacher" in options)
             command += f" --start {arguments.start}" * ("start" in options)
         facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
@@ -184,6 +183,15 @@ def _load_data(dataset: str):
     return data
 
 
+def _only_for(arguments: argparse.Namespace, **options: tuple[str, ...]) -> None:
+    """Raise InputError for an option that was given and is not for this task. options: name -> its tasks."""
+    from facelib.paths import InputError
+
+    for option, tasks in options.items():
+        if getattr(arguments, option) not in (None, False) and arguments.task not in tasks:
+            raise InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")
+
+
 def _evaluate_parser(commands) -> None:
     parser = command(
         commands,
@@ -204,26 +212,31 @@ def _evaluate_parser(commands) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
     )
-    parser.add_argument("--split", default="PrivateTest", choices=["Training", "PublicTest", "PrivateTest"])
-    parser.add_argument("--model", nargs="+", default=["facelib"], metavar="NAME",
+    parser.add_argument("--split", choices=["Training", "PublicTest", "PrivateTest"],
+        help="emotion: default PrivateTest")  # fmt: skip
+    parser.add_argument("--model", nargs="+", metavar="NAME",
         choices=["facelib", "tiny", "baseline", "deepface", "fer"],
-        help="facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
+        help="emotion: facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--mirror", action="store_true",
         help="emotion: the networks look at the mirror image as well")  # fmt: skip
     other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
     parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
     parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")
-    parser.add_argument("--judge", default="fer", choices=["fer", "facelib"],
+    parser.add_argument("--judge", choices=["fer", "facelib"],
         help="generator: the network that reads the faces (default fer)")  # fmt: skip
-    parser.add_argument("-n", type=positive, default=500, help="generator: faces an emotion (default 500)")
-    parser.add_argument("--detector", default="haar", metavar="NAME|FILE", help="gender only: as in analyze")
+    parser.add_argument("-n", type=positive, help="generator: faces an emotion (default 500)")
+    parser.add_argument("--detector", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     import json
 
+    emotion, drawn = ("emotion",), ("generator",)
+    _only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
+    _only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
+    _only_for(arguments, prior=drawn, judge=drawn, n=drawn)
     from facelib import measure
 
     if arguments.task in ("vqvae", "generator"):
@@ -239,17 +252,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
         found = [genmeasure.record_codec(data, generation.load_network("vqvae", runs["vqvae"]), digests[0])]
         if arguments.task == "generator":
             generator = generation.load_generator(*runs.values())
-            options = {"judge": arguments.judge, "weights": " ".join(digests)}
-            found += [genmeasure.record(data, generator, arguments.n, **options)]
+            options = {"judge": arguments.judge or "fer", "weights": " ".join(digests)}
+            found += [genmeasure.record(data, generator, arguments.n or genmeasure.EACH, **options)]
         print(json.dumps(found, indent=2, sort_keys=True) if arguments.json else genmeasure.table(*found))
         return 0
     if arguments.task == "gender":
-        found = [measure.gender(arguments.data, arguments.detector)]
+        found = [measure.gender(arguments.data, arguments.detector or "haar")]
     elif arguments.speed:
-        found = [measure.speed(arguments.model)]
+        found = [measure.speed(arguments.model or ["facelib"])]
     else:
         data = _load_data(arguments.dataset)
-        found = measure.emotion(data, arguments.split, arguments.model, arguments.mirror)
+        found = measure.emotion(
+            data, arguments.split or "PrivateTest", arguments.model or ["facelib"], arguments.mirror
+        )
     if arguments.json or arguments.speed:
         print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -156,6 +157,50 @@ def test_edit_writes_faces_films_and_photographs(shipped, tmp_path):
     assert images.read_image(tmp_path / "whole.png").shape == (512, 512, 3)
 
 
+def test_an_edit_does_not_replace_the_photograph(capsys, tmp_path):
+    photograph = tmp_path / "photo.png"
+    images.write_image(photograph, PICTURES[0])
+    before = photograph.read_bytes()
+    (tmp_path / "link.png").symlink_to(photograph)
+    for place, said in (("photo.png", "is the photograph itself"), ("link.png", "is the photograph itself")):
+        asked = ["edit", str(photograph), "--emotion", "sad", "--blend", "-o", str(tmp_path / place)]
+        assert cli.main(asked) == 1 and said in capsys.readouterr().err
+    assert cli.main([*asked[:-1], str(tmp_path / "a.gif")]) == 1
+    assert "writes one photograph" in capsys.readouterr().err
+    assert photograph.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["generate --seed -1", "generate --enlarge 100000", "edit p.png --seed one", "train emotion --seed -1"],
+)
+def test_numbers_that_make_no_sense(capsys, words):
+    with pytest.raises(SystemExit):
+        cli.main([*words.split(), "--emotion", "fear", "-o", "a.png"])
+    assert re.search("whole number of at least 0|64 is the most", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda g: g.sample(3), "expected an emotion's name"),
+        (lambda g: g.sample({"fear": float("nan")}), "are numbers"),
+        (lambda g: g.sample("fear", temperature=float("nan")), "temperature above 0"),
+        (lambda g: g.sample("fear", guidance=-5), "guidance is 0 or more"),
+        (lambda g: g.sample("fear", seed=-1), "a seed is at least 0"),
+        (lambda g: g.between("fear", "sad", n=0), "n and best_of"),
+        (lambda g: g.morph(PICTURES[0], PICTURES[1], n=0), "n and best_of"),
+        (lambda g: g.reconstruct(PICTURES[:0]), "expected pictures"),
+        (lambda g: g.edit(PICTURES, "sad", guidance=float("inf")), "both finite"),
+        (lambda g: g.decode(np.full((1, 6, 6, 1), -1)), "codes are 0 to"),
+        (lambda g: g.decode(np.zeros((1, 6, 6, 9), int)), "expected codes"),
+    ],
+)
+def test_calls_name_what_is_wrong(generator, call, said):
+    with pytest.raises(InputError, match=said):
+        call(generator)
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -163,6 +208,14 @@ def test_edit_writes_faces_films_and_photographs(shipped, tmp_path):
         ("generate --emotion happy=much -o a.png", "write NAME or NAME=SHARE"),
         ("generate --emotion happy -o a.doc", "write a .png or .jpg"),
         ("generate --emotion happy -o a.png --codec nowhere", "no finished run"),
+        ("generate --emotion fear fear=3 -o a.png", "names an emotion twice"),
+        ("generate --emotion fear=nan happy -o a.png", "are numbers, not negative"),
+        ("generate --emotion all --to happy -o a.png", "--to goes from one emotion to another"),
+        ("generate --emotion sad --to happy --best-of 4 -o a.png", "nor with --best-of"),
+        ("generate --emotion sad --to joy -o a.png", "unknown emotion 'joy'"),
+        ("evaluate vqvae --mirror", "--mirror is for emotion, not for vqvae"),
+        ("evaluate emotion -n 3", "--n is for generator, not for emotion"),
+        ("train gender --model tiny", "--model is for emotion, not for gender"),
         ("edit nowhere.png --emotion happy -o a.png", "nowhere.png"),
     ],
 )
