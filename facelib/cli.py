@@ -275,8 +275,8 @@ def _edit_parser(commands) -> None:
         "  facelib edit photo.jpg --emotion happy -o happier.png              (the faces, before and after)\n"
         "  facelib edit photo.jpg --emotion happy --blend -o happier.jpg      (the whole photograph)\n"
         "  facelib edit photo.jpg --emotion surprise --strength 0.8 -o face.gif   (from one to the other)\n"
-        "Expect a caricature: the emotion is plain, the likeness suffers; --guidance 2 is milder. Ask the people "
-        "first.",
+        "Expect a caricature: the emotion is plain, the likeness suffers; --guidance 2 is milder.\n"
+        "Ask the people first.",
     )
     parser.add_argument("picture", metavar="IMAGE")
     parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
