@@ -451,7 +451,10 @@ def _report_parser(commands) -> None:
 def _day(text: str) -> str:
     from datetime import date
 
-    return date.fromisoformat(text).isoformat()
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write it as in 2026-12-04") from None
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -163,7 +163,9 @@ def select(names: Sequence[str] = ()) -> list[Path]:
         number = f"{stem.zfill(2)}-" if stem.isdigit() else None
         match = [p for p in found if p.stem == stem or (number and p.stem.startswith(number))]
         if not match:
-            choices = ", ".join(p.stem for p in found) or f"{paths.notebooks()} holds none"
+            if not found:
+                raise InputError(f"{paths.notebooks()} holds no notebooks; they come with the repository")
+            choices = ", ".join(p.stem for p in found)
             raise InputError(f"there is no notebook {name!r}; choose from: {choices}")
         chosen.update(match)
     return [p for p in found if p in chosen or not names]
