@@ -14,6 +14,8 @@ import numpy as np
 
 from facelib.detection import Detection
 
+MUCH = 24  # gray levels of change at which a picture's own finer texture is gone
+
 
 def upright(image: np.ndarray, face: Detection) -> np.ndarray:
     """The square frame around a face, turned so that the eyes are level, at the picture's resolution.
@@ -40,17 +42,25 @@ def put_back(image: np.ndarray, face: Detection, change: np.ndarray) -> np.ndarr
     """A picture whose face is changed: the way of ``align`` backwards.
 
     image: (H, W, 3) uint8 RGB. change: (s, s) float, gray levels to add to the aligned face, of any side s.
-    It is enlarged, fades out towards the frame's edge and is added to all three colours: the picture's own
-    texture and colour stay. Returns a new picture.
+    It is enlarged, fades out towards the frame's edge and is added to all three colours. The picture's own
+    colour stays, and its texture where little changes: what is finer than the change's pixels gives way
+    where much does, as the old teeth would show through the new lips. Returns a new picture.
     """
     size, _, matrix, (top, bottom, left, right) = _geometry(image, face)
     y, x = np.mgrid[-1 : 1 : 1j * len(change), -1 : 1 : 1j * len(change)]
     fade = np.clip((1 - np.hypot(x, y)) / 0.25, 0, 1)  # an ellipse, as wide as the frame
-    faded = cv2.resize((change * fade).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    turned = cv2.warpAffine(faded, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    faded = (change * fade).astype(np.float32)
+    much = np.clip(cv2.GaussianBlur(np.abs(faded), (0, 0), 1.0) / MUCH, 0, 1)
+
+    def turned(layer: np.ndarray) -> np.ndarray:
+        large = cv2.resize(layer, (size, size), interpolation=cv2.INTER_CUBIC)
+        return cv2.warpAffine(large, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)[..., None]
+
     changed = image.copy()
     part = changed[top:bottom, left:right]
-    part[:] = np.clip(np.round(part + turned[..., None]), 0, 255)
+    coarse = cv2.GaussianBlur(part.astype(np.float32), (0, 0), max(0.5, size / len(change)))
+    kept = part + np.clip(turned(much), 0, 1) * (coarse - part)
+    part[:] = np.clip(np.round(kept + turned(faded)), 0, 255)
     return changed
 
 

@@ -275,7 +275,7 @@ def _edit_parser(commands) -> None:
         "  facelib edit photo.jpg --emotion happy -o happier.png              (the faces, before and after)\n"
         "  facelib edit photo.jpg --emotion happy --blend -o happier.jpg      (the whole photograph)\n"
         "  facelib edit photo.jpg --emotion surprise --strength 0.8 -o face.gif   (from one to the other)\n"
-        "Expect a caricature: the emotion is plain, the likeness suffers; --guidance 2 is milder.\n"
+        "Expect a caricature: the emotion is plain, the likeness suffers; --strength 0.4 is milder.\n"
         "Ask the people first.",
     )
     parser.add_argument("picture", metavar="IMAGE")
@@ -287,7 +287,7 @@ def _edit_parser(commands) -> None:
     parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
         help="as in analyze; none: the picture is a face")  # fmt: skip
     _generator_options(parser)
-    parser.set_defaults(guidance=6.0, temperature=0.8, best_of=8)
+    parser.set_defaults(guidance=3.0, temperature=0.6, best_of=8)
 
 
 def edit(arguments: argparse.Namespace) -> int:

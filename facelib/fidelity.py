@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+EVEN = np.float32(128), np.float32(55)  # mean and deviation of the gray levels of a face in even light
+
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance between the Gaussians of two sets of features (Heusel et al. 2017, arXiv:1706.08500).
@@ -84,15 +86,28 @@ def copies(made: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[str, f
 
 
 def even_light(
-    images: np.ndarray, mean: tuple[float, float] = (128, 128), spread: tuple[float, float] = (55, 55)
+    images: np.ndarray,
+    mean: tuple[float, float] = (EVEN[0], EVEN[0]),
+    spread: tuple[float, float] = (EVEN[1], EVEN[1]),
 ) -> np.ndarray:
     """Pictures (n, 48, 48) uint8 whose gray levels have a mean and a deviation within these bounds.
 
     With the bounds as they are all pictures get the same light, and what a network reads in darkness alone
     is gone (near-black faces pass for sad).
     """
-    values = images.astype(np.float32)
-    middle = values.mean((1, 2), keepdims=True)
-    deviation = np.maximum(values.std((1, 2), keepdims=True), 1.0)
-    even = (values - middle) / deviation * np.clip(deviation, *spread) + np.clip(middle, *mean)
+    middle, deviation = _light(images)
+    even = (images - middle) / deviation * np.clip(deviation, *spread) + np.clip(middle, *mean)
     return np.clip(np.round(even), 0, 255).astype(np.uint8)
+
+
+def own_light(even: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Faces in even light (n, 48, 48) uint8, brought back into that of pictures of the same shape: what
+    ``even_light`` did to these is undone."""
+    middle, deviation = _light(images)
+    return np.clip(np.round((even - EVEN[0]) / EVEN[1] * deviation + middle), 0, 255).astype(np.uint8)
+
+
+def _light(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation, at least 1, of gray levels: (n, h, w) -> twice (n, 1, 1) float32."""
+    values = images.astype(np.float32)
+    return values.mean((1, 2), keepdims=True), np.maximum(values.std((1, 2), keepdims=True), 1.0)

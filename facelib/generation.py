@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from facelib import alignment, assets, detection, images, networks, prior, vqvae
+from facelib import alignment, assets, detection, fidelity, images, networks, prior, vqvae
 from facelib.emotions import shares
 from facelib.paths import InputError
 
@@ -88,24 +88,26 @@ class Generator:
         emotion: str | Mapping[str, float],
         strength: float = 0.5,
         seed: int = 0,
-        temperature: float = 0.8,
-        guidance: float = 6.0,
+        temperature: float = 0.6,
+        guidance: float = 3.0,
         best_of: int = 8,
     ) -> np.ndarray:
         """The same people with another expression: (n, 48, 48) uint8 -> the same.
 
         The codes where expressions are (mouth, brows, eyes) are hidden and drawn anew under the emotion that
         is asked for; the others stay. strength: 0 draws nothing anew, 0.5 the inner face, 1 everything.
-        Others as in ``sample``.
+        Others as in ``sample``. It is drawn in the even light that the prior learnt in, and the pictures' own
+        is given back afterwards.
         """
         asked, images = shares(emotion), _checked(images)
         _check(len(images), seed, guidance, temperature, 1.0, best_of)
         if not 0 <= strength <= 1:
             raise InputError(f"strength is {strength}, not between 0 and 1")
-        codes = np.repeat(self.encode(images).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
+        even = fidelity.even_light(images)
+        codes = np.repeat(self.encode(even).reshape(len(images), prior.POSITIONS, -1), best_of, axis=0)
         keep = np.tile((EXPRESSION > strength).ravel(), (len(codes), 1))
         faces = self._draw(asked, len(codes), seed, guidance, temperature, codes=codes, keep=keep)
-        return _best(faces, asked, best_of)
+        return fidelity.own_light(_best(faces, asked, best_of), images)
 
     def _draw(self, asked: np.ndarray, n: int, seed: int, *options, **known) -> np.ndarray:
         """n faces, (n, 48, 48) uint8, in parts; options, known: as ``prior.sample`` takes them."""
@@ -225,7 +227,8 @@ def edit_photograph(
     detector: str | detection.Detector = "haar",
     **options,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give all faces of a photograph an expression; what is around and finer than them stays.
+    """Give all faces of a photograph an expression; what is around them stays, and what is finer where they
+    keep theirs.
 
     source: a path, or (H, W, 3) uint8 RGB. detector: as for ``FaceEncoder``. options: as for
     ``Generator.edit``. Returns the photograph with what the edit changed added to it, (H, W, 3) uint8; the
@@ -237,7 +240,8 @@ def edit_photograph(
         raise InputError("no face was found; try another detector, or `none` if the picture is a face")
     faces = np.stack([alignment.align(picture, face, vqvae.SIDE) for face in found])
     edited = generator.edit(faces, emotion, **options)
-    changes = edited.astype(np.float32) - generator.reconstruct(faces)
+    same = generator.edit(faces, emotion, **options | {"strength": 0.0, "best_of": 1})  # merely coded
+    changes = edited.astype(np.float32) - same
     for face, change in zip(found, changes, strict=True):
         picture = alignment.put_back(picture, face, change)
     return picture, faces, edited

@@ -8,6 +8,7 @@ interrupted after it, on any backend.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -233,8 +234,10 @@ def import_keras() -> None:
     """Import Keras over TensorFlow with oneDNN's kernels, which train twice as fast here, and in silence.
 
     oneDNN announces itself on the process's standard error whatever the log level, so that is closed
-    meanwhile. It must come before anything else imports TensorFlow.
+    meanwhile. TensorFlow's warnings are silenced too: it counts the networks and sizes that it meets. It must
+    come before anything else imports TensorFlow.
     """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

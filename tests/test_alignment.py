@@ -140,3 +140,15 @@ def test_what_is_put_back_comes_out_again(degrees, centre):
     y, x = np.mgrid[:300, :400]
     far = np.hypot(x - centre[0], y - centre[1]) > 50
     assert (changed[far] == 100).all()
+
+
+def test_a_change_takes_the_place_of_finer_texture():
+    """Stripes that are finer than the change's pixels stay where nothing changes, and go where much does."""
+    picture = np.full((400, 400, 3), 100, np.uint8)
+    picture[:, ::2] = 120
+    change = np.zeros((48, 48))
+    change[24:40, 12:36] = 50
+    changed = alignment.put_back(picture, face_at((200, 200), 240, 0), change).astype(int)
+    np.testing.assert_array_equal(changed[90:190], picture[90:190])
+    mouth = changed[220:260, 160:240]
+    assert mouth.std() < 1 and abs(mouth.mean() - 160) < 1

@@ -52,3 +52,4 @@ def test_even_light():
     images = RNG.integers(0, 40, (3, 48, 48)).astype(np.uint8)
     even = fidelity.even_light(images)
     assert np.abs(even.mean((1, 2)) - 128).max() < 3 and np.abs(even.std((1, 2)) - 55).max() < 5
+    assert np.abs(fidelity.own_light(even, images).astype(int) - images).max() <= 1
