@@ -87,6 +87,7 @@ def furnished(tmp_path_factory):
 
     write("imbalance", simulated_study(cures.IMBALANCE, ("none",)))
     write("two_stage", simulated_study((cures.IMBALANCE[0], *cures.TWO_STAGE), ("none", "longer")))
+    write("helped", simulated_study(cures.GENERATED, ("none",)))
     write("generator", simulated_generator())
     codec = {"psnr": 28.375, "ssim": 0.9234, "used": 0.991, "perplexity": 611.0, "codes": 1024, "bits": 1440}
     write(
@@ -375,10 +376,22 @@ def test_verdicts_of_week_3_follow_the_study_and_the_judge(home):
     rare |= {"accuracy": -0.3125, "accuracy_interval": [-0.34, -0.28], "accuracy_p_holm": 0.01}
     change(home, "two_stage", rows=stages)
     change(home, "generator", copies__pixels__rate=0.037)
+    assert "Les visages générés ne relèvent pas de façon avérée le rappel du dégoût" in before
+    rows = metrics(home, "helped")["metrics"]["rows"]
+    drawn = next(row for row in rows if row["name"] == "generated")["against_none"]["all"]
+    drawn["recall"]["disgust"], drawn["recall_p_holm"]["disgust"] = 0.1875, 0.01
+    change(home, "helped", rows=rows)
     after = text_of(3)
     assert "3 relèvent le rappel du dégoût, qui est rare, et aucun ne relève celui de la peur" in after
     assert "−31,2 [−34,0 ; −28,0] points. C'est l'oubli catastrophique" in after
+    assert "Les visages générés relèvent le rappel du dégoût de +18,8" in after
     assert "3,7 % des visages générés" in after and "s'approche donc parfois trop de ses exemples" in after
+
+
+def test_what_is_only_welcome_may_be_missing(home):
+    report.SOURCES["helped"].path.unlink()
+    text = text_of(3)
+    assert "Savoir si les visages générés aident l'encodeur" in text and "score d'exactitude" not in text
 
 
 # --- missing, damaged, stale -------------------------------------------------------------------------------
