@@ -122,10 +122,11 @@ def _csv(place: str):
 @contextmanager
 def _table():
     titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
-    tqdm.write(titles)
-    tqdm.write("-" * len(titles))
+    head = [titles, "-" * len(titles)]
 
     def write(picture) -> None:
+        while head:  # not before there is something to head
+            tqdm.write(head.pop(0))
         name = printable(picture.source.name)
         name = name if len(name) <= 32 else "…" + name[-31:]
         if not picture.faces:

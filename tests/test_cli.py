@@ -141,7 +141,7 @@ def test_draw_does_not_write_over_originals(tmp_path, main):
 
 def test_an_empty_name_is_not_the_current_folder(main):
     code, out, err = main("analyze", "")
-    assert code == 1 and "empty name" in err[0]
+    assert code == 1 and "empty name" in err[0] and out == ""  # no table without a row
 
 
 def test_draw(tmp_path, main):
