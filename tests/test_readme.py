@@ -63,6 +63,10 @@ def _quoted():
     yield from (_percent(found["rate"]) for found in generator["copies"].values())
     yield _percent(generator["edit"]["read"])
     yield f"SSIM of {generator['edit']['ssim_outside']:.2f}"
+    yield from (
+        f"{generator[key]['precision']:.2f} and {word}{generator[key]['recall']:.2f}"
+        for key, word in {"coverage": "recall ", "coverage_of_real": ""}.items()
+    )
     audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
     yield _percent(audit["agreement"]["of"]["fear"])
