@@ -6,7 +6,6 @@ As in ``facelib.cli``, a command imports what it needs when it is called.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from facelib.arguments import amount, command, grid, natural, parameters, positive
@@ -79,7 +78,8 @@ def _train_parser(commands) -> None:
         help="emotion: a shipped network whose answers are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion and prior: go on from this finished run for a second course")  # fmt: skip
+        help="emotion and prior: go on from this finished run for a second course; "
+        "prior: also `shipped`, from what the package ships")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
         help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
@@ -157,11 +157,7 @@ def train(arguments: argparse.Namespace) -> int:
         if task == "prior":
             facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
         if "start" in options:
-            first = options["start"]
-            facts["first_course"] = {
-                "recipe": json.loads((first / "recipe.json").read_text(encoding="utf-8")),
-                "weights_digest": paths.digest(first / recipes.FIRST_COURSE)[:16],
-            }
+            facts["first_course"] = recipes.course_of(options["start"])
         networks.export(network, task, architecture, facts, recipe)
     print(f"done: {output / 'final.weights.h5'}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from facelib import comparison, deepface, networks
+from facelib import assets, comparison, deepface, networks, paths
 from facelib.augmentation import LUMA, Augmentation
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
 from facelib.paths import InputError, atomic_write
@@ -32,6 +33,7 @@ EVEN = {"facelib": 0.4, "tiny": 0.0}
 TEACHER_WEIGHT = 0.7
 #: The file of a finished run from which a second course goes on; an emotion network is not calibrated there.
 FIRST_COURSE = "trained.weights.h5"
+SHIPPED = "shipped"  # instead of a run's folder: the prior that the package has
 
 
 def one_hot(labels: np.ndarray, classes: int = len(EMOTIONS), smoothing: float = 0.0) -> np.ndarray:
@@ -111,6 +113,8 @@ def train_emotion(
     Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes. Raises InputError
     for a start that there is not.
     """
+    if str(start) == SHIPPED:
+        raise InputError("a shipped emotion network has lost the head that learns votes: name a run's folder")
     if start and name == "baseline":
         raise InputError("DeepFace's architecture has no second course: choose another network, or no start")
     before = _first_course(start)
@@ -151,6 +155,14 @@ def train_emotion(
     raw = networks.finish(model, name)
     answers = raw.predict(inputs, batch_size=512, verbose=0)
     return networks.finish(model, name, *_calibration(data, answers, EVEN[name])), recipe
+
+
+def course_of(start: Path) -> dict:
+    """What a model card says of the run that a second course went on from: its recipe and its digest."""
+    if str(start) == SHIPPED:
+        return {key: assets.card("prior")[key] for key in ("recipe", "weights_digest")}
+    recipe = json.loads((start / "recipe.json").read_text(encoding="utf-8"))
+    return {"recipe": recipe, "weights_digest": paths.digest(start / FIRST_COURSE)[:16]}
 
 
 def _first_course(start: Path | None) -> Path | None:
@@ -342,13 +354,13 @@ def train_prior(
     the codec's latent, depth and codes; None: ``prior.prior``. teacher: a keras.Model, (n, 48, 48, 1) ->
     (n, 7), whose answers are half of what a face is said to show, label and votes the other half: who asks
     for fear and nothing else then asks for the faces in which it is plain. start: folder of a finished run,
-    to go on from its weights. Faces are drawn by the class, 1/√n, and by the square of the share that their
-    foremost emotion has. Returns (network, recipe): a keras.Model as ``prior.prior`` describes. Raises
-    InputError for a start that there is not.
+    or ``SHIPPED``, to go on from its weights. Faces are drawn by the class, 1/√n, and by the square of the
+    share that their foremost emotion has. Returns (network, recipe): a keras.Model as ``prior.prior``
+    describes. Raises InputError for a start that there is not.
     """
     from facelib import cures, prior, vqvae
 
-    before = _first_course(start)
+    before = assets.WEIGHTS / "prior.weights.h5" if str(start) == SHIPPED else _first_course(start)
     codec = codec or networks.load_shipped("vqvae")
     recipe = _brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from facelib import networks, recipes, toyfaces
+from facelib import assets, networks, recipes, toyfaces
 from facelib.emotions import FERPLUS, Split
 from facelib.paths import InputError
 
@@ -59,6 +61,13 @@ def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path
 def test_a_second_course_needs_a_first(train, tmp_path):
     with pytest.raises(InputError, match="no finished run to go on from"):
         train(None, tmp_path / "second", start=tmp_path / "first")
+
+
+def test_the_card_of_a_second_course_says_what_the_first_was():
+    card = assets.card("prior")
+    assert recipes.course_of(Path("shipped")) == {k: card[k] for k in ("recipe", "weights_digest")}
+    with pytest.raises(InputError, match="lost the head"):
+        recipes.train_emotion(None, Path(), start=Path("shipped"))
 
 
 def test_faces_worth_drawing_are_seen_from_the_front_in_one_light():
