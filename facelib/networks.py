@@ -186,13 +186,15 @@ def emotion_task(name: str) -> str:
 
 
 def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
-    """The Keras model of a file in ``weights``; mixed_precision: computing in bfloat16, for speed beside a
-    training. Raises InputError where it is missing."""
+    """The Keras model of a file in ``weights``; mixed_precision: computing in bfloat16 where that is fast,
+    beside a training. Raises InputError where it is missing."""
     import keras
+
+    from facelib import training
 
     card = assets.card(task)
     before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if mixed_precision else "float32")
+    keras.mixed_precision.set_dtype_policy(training.precision(mixed_precision))
     try:
         model = _architectures()[card["architecture"]]()
     finally:

@@ -75,7 +75,28 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
     assert log[-1]["accuracy_held"] > 0.9
 
 
-def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path):
+@pytest.mark.parametrize(
+    "devices, flags, mixed",
+    [
+        (["cpu:0"], "flags : fpu avx2", False),
+        (["cpu:0"], "flags : fpu avx512f avx512_bf16", True),
+        (["cpu:0"], None, False),  # not Linux
+        (["gpu:0"], "flags : fpu", True),
+    ],
+)
+def test_bfloat16_is_for_hardware_that_has_it(tmp_path, monkeypatch, devices, flags, mixed):
+    import keras
+
+    if flags:
+        (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    monkeypatch.setattr(training, "Path", lambda name: tmp_path / "cpuinfo")
+    assert training.precision() == ("mixed_bfloat16" if mixed else "float32")
+    assert training.precision(False) == "float32"
+
+
+def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
     one, two = (_fit(tmp_path / name, 2, mixed=True) for name in "ab")
     assert all((a == b).all() for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
     assert {w.dtype for w in one.get_weights()} == {np.dtype("float32")}
