@@ -124,7 +124,7 @@ class FaceEncoder:
             raise InputError('mode "deepface" rebuilds its OpenCV path: it goes with detector "haar" only')
         self.mode = mode
         self.detect = detection.load_detector(detector, min_confidence)
-        self.workers = workers or _cores()
+        self.workers = workers or networks.cores()
         self._heads = {
             "emotion": _emotion_head(emotion, mode, mirror) if emotion else None,
             "gender": _gender_head(gender, mode) if gender else None,
@@ -250,11 +250,6 @@ class _one_opencv_thread_each:
             cls.inside -= 1
             if not cls.inside:
                 cv2.setNumThreads(cls.before)
-
-
-def _cores() -> int:
-    """The processor cores that this process may use, fewer than the machine has in many a container."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _emotion_head(name: str, mode: str, mirror: bool) -> _Head:

@@ -63,7 +63,9 @@ def _train_parser(commands) -> None:
         train,
         "train a network; a killed run goes on with --resume",
         "  facelib train emotion --dataset toy --epochs 8\n"
-        "  facelib train emotion --dataset fer2013 --ship                       (three hours on two cores)\n"
+        "  facelib train emotion --dataset fer2013 --output runs/first          (an hour on two cores)\n"
+        "  facelib train emotion --start runs/first --teacher runs/first --output runs/deep\n"
+        "  facelib train emotion --columns runs/deep runs/wide --ship           (two networks become one)\n"
         "  facelib train emotion --model tiny --teacher facelib --ship\n"
         "  facelib train gender --data utkface64.parquet --ship\n"
         "  facelib train vqvae --dataset toy --epochs 6 --output runs/codec\n"
@@ -72,16 +74,20 @@ def _train_parser(commands) -> None:
     )
     parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
         help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
-    parser.add_argument("--model", choices=["facelib", "tiny", "baseline"],
-        help="emotion only: facelib (default), its tiny form, or DeepFace's architecture")  # fmt: skip
-    parser.add_argument("--teacher", choices=["facelib", "tiny", "baseline"],
-        help="emotion: a shipped network whose answers are learnt besides the labels; "
+    parser.add_argument("--model", choices=["deep", "wide", "tiny", "baseline"],
+        help="emotion only: deep (default) and wide are the columns of the network that ships as facelib; "
+        "its tiny form; or DeepFace's architecture")  # fmt: skip
+    parser.add_argument("--columns", nargs=2, metavar="DIR",
+        help="emotion only: nothing is trained; finished runs of deep and wide become one")  # fmt: skip
+    parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",
+        help="emotion: shipped networks or finished runs whose answers are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
         help="emotion and prior: go on from this finished run for a second course; "
         "prior: also `shipped`, from what the package ships")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
-        help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
+        help="prior: the run of `train vqvae` whose codes are learnt, not the shipped one; "
+        "emotion: learn from what a codec leaves of the pictures as well (`shipped`, or a run)")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="not for gender; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument(
@@ -99,15 +105,25 @@ def _train_parser(commands) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
     from pathlib import Path
 
     from facelib import assets, networks, paths, recipes
     from facelib.training import import_keras
 
-    both = ("emotion", "prior")
-    _only_for(arguments, teacher=both, start=both, codec=("prior",), data=("gender",), model=("emotion",))
-    if arguments.codec and arguments.ship:
+    both, emotion = ("emotion", "prior"), ("emotion",)
+    _only_for(arguments, teacher=both, start=both, codec=both, data=("gender",))
+    _only_for(arguments, model=emotion, columns=emotion)
+    if arguments.codec and arguments.ship and arguments.task == "prior":
         raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
+    if arguments.ship and arguments.task == "emotion" and not arguments.columns:
+        if arguments.model not in networks.SHIPPED:
+            raise paths.InputError(
+                "a column ships beside the other: train both, then --columns DIR DIR --ship"
+            )
+    if arguments.columns:
+        return _join(arguments)
     chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
     options = {name: value for name, value in chosen.items() if value is not None}
     if arguments.task == "gender":
@@ -122,17 +138,22 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.task in assets.GENERATOR:
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
-        if arguments.codec:
-            from facelib import generation
-
-            options["codec"] = generation.load_network("vqvae", arguments.codec)
     elif arguments.task == "emotion":
-        fit = recipes.train_emotion
-        model = options["name"] = arguments.model or "facelib"
-        task, architecture = networks.emotion_task(model), "deepface" if model == "baseline" else model
+        from facelib import emotionrecipes
+
+        fit = emotionrecipes.train_emotion
+        model = options["name"] = arguments.model or "deep"
+        task, architecture = networks.SHIPPED.get(model, model), "deepface" if model == "baseline" else model
+    if arguments.codec:
+        from facelib import generation
+
+        run = None if arguments.codec == recipes.SHIPPED else arguments.codec
+        options["codec"] = generation.load_network("vqvae", run)
     if arguments.teacher:
-        teacher = networks.load_shipped(networks.emotion_task(arguments.teacher), mixed_precision=True)
-        options["teacher"] = teacher
+        teachers = [_teacher(each) for each in arguments.teacher]
+        if task == "prior" and len(teachers) > 1:
+            raise paths.InputError("a prior has one teacher")
+        options |= {"teacher": teachers[0]} if task == "prior" else {"teachers": teachers}
     if arguments.start:
         options["start"] = Path(arguments.start)
     output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
@@ -140,26 +161,68 @@ def train(arguments: argparse.Namespace) -> int:
     network, recipe = fit(
         data, output, resume=arguments.resume, progress=lambda line: print(line, flush=True), **options
     )
-    network.save_weights(output / "final.weights.h5")
+    network.save_weights(output / recipes.FINISHED)
+    command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
+    if arguments.task != "gender":
+        command += f" --dataset {name}" + f" --model {options.get('name')}" * (arguments.task == "emotion")
+        command += f" --teacher {' '.join(arguments.teacher)}" if arguments.teacher else ""
+        command += f" --start {arguments.start}" * ("start" in options)
+        command += f" --codec {arguments.codec}" * ("codec" in options)
+    facts = {"data": name, "data_digest": data.digest, "command": command + " --ship" * arguments.ship}
+    if task == "prior":
+        facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
+    if "start" in options:
+        facts["first_course"] = recipes.course_of(options["start"])
+    with paths.atomic_write(output / recipes.RECORD) as path:
+        path.write_text(
+            json.dumps({"architecture": architecture, "recipe": asdict(recipe), **facts}, indent=2)
+        )
     if arguments.ship:
+        from facelib import shipping
+
         if task == "vqvae":
             from facelib import vqvae
 
             vqvae.forget(network)
-        command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
-        if arguments.task != "gender":
-            command += f" --dataset {name}" + f" --model {options.get('name')}" * (
-                arguments.task == "emotion"
-            )
-            command += f" --teacher {arguments.teacher}" * ("teacher" in options)
-            command += f" --start {arguments.start}" * ("start" in options)
-        facts = {"data": name, "data_digest": data.digest, "command": f"{command} --ship"}
-        if task == "prior":
-            facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
-        if "start" in options:
-            facts["first_course"] = recipes.course_of(options["start"])
-        networks.export(network, task, architecture, facts, recipe)
-    print(f"done: {output / 'final.weights.h5'}")
+        shipping.export(network, task, architecture, facts, asdict(recipe))
+    print(f"done: {output / recipes.FINISHED}")
+    return 0
+
+
+def _teacher(name: str):
+    """A network that teaches: a shipped one's name, or the folder of a finished run."""
+    from pathlib import Path
+
+    from facelib import emotionrecipes, networks
+
+    if name in networks.SHIPPED:
+        return networks.load_shipped(networks.SHIPPED[name], mixed_precision=True)
+    return emotionrecipes.load_run(Path(name), mixed_precision=True)
+
+
+def _join(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from facelib import paths
+    from facelib.training import import_keras
+
+    data = _load_data(arguments.dataset)
+    import_keras()
+    from facelib import emotionrecipes, recipes, shipping
+
+    network, recipe, records = emotionrecipes.join(data, [Path(folder) for folder in arguments.columns])
+    output = Path(arguments.output or paths.runs() / "emotion-columns")
+    output.mkdir(parents=True, exist_ok=True)
+    network.save_weights(output / recipes.FINISHED)
+    if arguments.ship:
+        facts = {
+            "data": "toy" if "drawn" in data.source else "fer2013",
+            "data_digest": data.digest,
+            "command": f"facelib train emotion --columns {' '.join(arguments.columns)} --ship",
+            "columns": records,
+        }
+        shipping.export(network, "emotion", "facelib", facts, recipe)
+    print(f"done: {output / recipes.FINISHED}")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Which data, which targets and which settings make each network that the package ships."""
+"""Which data, which targets and which settings make the networks that read gender, and those that draw.
+
+Those that read emotions have a room of their own, ``emotionrecipes``.
+"""
 
 from __future__ import annotations
 
@@ -9,152 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from facelib import assets, comparison, deepface, networks, paths
+from facelib import assets, networks, paths
 from facelib.augmentation import LUMA, Augmentation
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
-from facelib.paths import InputError, atomic_write
+from facelib.paths import InputError
 from facelib.training import Recipe, fit
 
 if TYPE_CHECKING:
     from facelib.utkface import GenderData
 
-#: Training sees windows of this side, the network's answers are for the whole 48 pixels: the windows' places
-#: are an augmentation, and a third of the work is saved (train small, test larger: arXiv:1906.06423).
-WINDOW = 40
-#: Weight of the FER+ votes' loss beside that of FER-2013's labels.
-VOTES_WEIGHT = 0.5
-#: How far shipped networks are moved from FER-2013's shares of the emotions towards equal ones. Chosen on
-#: PublicTest, where seven biases fitted one by one are worth less on the other half than this number. It
-#: would cost the tiny network nearly a point of accuracy, and costs the other one nothing.
-EVEN = {"facelib": 0.4, "tiny": 0.0}
-#: Share of the label's place that a teacher's answer takes.
-TEACHER_WEIGHT = 0.7
 #: The file of a finished run from which a second course goes on; an emotion network is not calibrated there.
 FIRST_COURSE = "trained.weights.h5"
+#: What a finished run leaves for use: its network, and what a model card says of it.
+FINISHED, RECORD = "final.weights.h5", "run.json"
 SHIPPED = "shipped"  # instead of a run's folder: the prior that the package has
 
 
 def one_hot(labels: np.ndarray, classes: int = len(EMOTIONS), smoothing: float = 0.0) -> np.ndarray:
     """Targets (n, classes) float32 of labels (n,), smoothed (Szegedy et al. 2016, arXiv:1512.00567)."""
     return np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + np.float32(smoothing / classes)
-
-
-def emotion_targets(split: Split, smoothing: float, taught: np.ndarray | None = None) -> np.ndarray:
-    """What an emotion network is to say of a split: the label's seven and, beside them, the votes' ten.
-
-    (n, 17) float32: the smoothed label, then ``VOTES_WEIGHT`` times the votes' shares, 0 where nobody voted.
-    The cross-entropy is linear in its target, so this is the sum of two losses. taught: (n, 7), a teacher's
-    answers, which take ``TEACHER_WEIGHT`` of the label's place (Hinton et al. 2015, arXiv:1503.02531).
-    """
-    labels = one_hot(split.labels, smoothing=smoothing)
-    if taught is not None:
-        labels = TEACHER_WEIGHT * taught + (1 - TEACHER_WEIGHT) * labels
-    votes = np.zeros((len(split), 10)) if split.votes is None else split.votes.astype(np.float64)
-    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
-    return np.hstack([labels, VOTES_WEIGHT * shares]).astype(np.float32)
-
-
-def two_heads(targets, outputs):
-    """Cross-entropies of both heads, (n,): targets and outputs (n, 17) as ``emotion_targets`` says."""
-    from keras import ops
-
-    return -ops.sum(targets * ops.log(ops.clip(outputs, 1e-7, 1.0)), axis=-1)
-
-
-_LITTLE = Augmentation(rotation=8, scale=1.08, shift=0.06, contrast=0.2, brightness=0.08, erase=0.15)
-#: Settings of the three emotion networks, and of a second course for two of them, on whole pictures; what is
-#: not named is ``Recipe``'s own.
-EMOTION_RECIPES = {
-    "facelib": Recipe(
-        epochs=60,
-        learning_rate=2e-3,
-        weight_decay=5e-2,
-        augmentation=Augmentation(
-            rotation=12, scale=1.12, shift=0.1, contrast=0.25, brightness=0.1, erase=0.3
-        ),
-    ),
-    "facelib, second course": Recipe(
-        epochs=8, learning_rate=3e-4, weight_decay=5e-2, ema=0.998, augmentation=_LITTLE
-    ),
-    "tiny": Recipe(
-        epochs=120,
-        learning_rate=4e-3,
-        weight_decay=1e-2,
-        augmentation=Augmentation(
-            rotation=10, scale=1.08, shift=0.08, contrast=0.25, brightness=0.1, erase=0.0
-        ),
-    ),
-    "tiny, second course": Recipe(epochs=16, learning_rate=1e-3, weight_decay=1e-2, augmentation=_LITTLE),
-    "baseline": Recipe(epochs=60, learning_rate=1e-3),
-}
-
-
-def train_emotion(
-    data: FerData,
-    output: Path,
-    name: str = "facelib",
-    teacher=None,
-    start: Path | None = None,
-    resume: bool = False,
-    progress: Callable[[str], None] = print,
-    **chosen,
-):
-    """One of the emotion networks, from the training split's labels and votes; PublicTest is watched.
-
-    name: "facelib", "tiny" or "baseline"; this is DeepFace's architecture, learnt from the labels alone and
-        left as it comes out; the others are calibrated on PublicTest and put into the form that is shipped.
-    teacher: a keras.Model of the same kind, whose answers on the training pictures are learnt as well.
-    start: the folder of a finished run of the same network, which then goes on from there on whole pictures,
-        with an eighth of the steps.
-    chosen: what a ``Recipe`` shall have otherwise.
-
-    Returns (network, recipe): a keras.Model as ``networks.load_emotion_model`` describes. Raises InputError
-    for a start that there is not.
-    """
-    if str(start) == SHIPPED:
-        raise InputError("a shipped emotion network has lost the head that learns votes: name a run's folder")
-    if start and name == "baseline":
-        raise InputError("DeepFace's architecture has no second course: choose another network, or no start")
-    before = _first_course(start)
-    recipe = replace(EMOTION_RECIPES[f"{name}, second course" if start else name], **chosen)
-    recipe = recipe if start else _brief(recipe, len(data.train))
-    public = data.public_test
-    inputs = networks.emotion_inputs(public.images)
-
-    def validate(model) -> dict[str, float]:
-        answers = np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)[:, :7].argmax(1)
-        hit = answers == public.labels
-        recalls = {
-            name: float(hit[public.labels == EMOTIONS.index(name)].mean())
-            for name in ("disgust", "fear")
-            if EMOTIONS.index(name) in public.labels
-        }
-        return {"public_accuracy": float(hit.mean()), **recalls}
-
-    options = {"validate": validate, "resume": resume, "progress": progress}
-    images = data.train.images
-    if name == "baseline":
-        targets = one_hot(data.train.labels, smoothing=recipe.label_smoothing)
-        return fit(deepface.emotion_network, images, targets, recipe, output, 48, **options), recipe
-    if not resume:
-        (output / "lesson.npy").unlink(missing_ok=True)
-    taught = None if teacher is None else _lesson(teacher, images, output, progress)
-    targets = emotion_targets(data.train, recipe.label_smoothing, taught)
-
-    def build():
-        model = networks.emotion_network(name, votes=True)
-        if before:
-            model.load_weights(before)
-        return model
-
-    size = networks.EMOTION_SIDE if start else WINDOW
-    model = fit(build, images, targets, recipe, output, size, two_heads, **options)
-    model.save_weights(output / FIRST_COURSE)
-    raw = networks.finish(model, name)
-    answers = raw.predict(inputs, batch_size=512, verbose=0)
-    return networks.finish(model, name, *_calibration(data, answers, EVEN[name])), recipe
 
 
 def course_of(start: Path) -> dict:
@@ -165,48 +42,11 @@ def course_of(start: Path) -> dict:
     return {"recipe": recipe, "weights_digest": paths.digest(start / FIRST_COURSE)[:16]}
 
 
-def _first_course(start: Path | None) -> Path | None:
+def first_course(start: Path | None) -> Path | None:
     """The weights that a second course goes on from. Raises InputError for a run that is not finished."""
     if start and not (start / FIRST_COURSE).exists():
         raise InputError(f"{start}: no finished run to go on from; train without a start first")
     return start / FIRST_COURSE if start else None
-
-
-def _calibration(data: FerData, answers: np.ndarray, even: float) -> tuple[float, np.ndarray]:
-    """Temperature and bias of a shipped network, from its answers on PublicTest, (n, 7).
-
-    The bias is the share ``even`` of what would make all classes equally likely beforehand (logit adjustment,
-    arXiv:2007.07314): nowhere but in FER-2013 is disgust one face in sixty-six. Then the temperature.
-    """
-    shares = np.bincount(data.train.labels, minlength=len(EMOTIONS)) / len(data.train)
-    bias = -even * np.log(np.maximum(shares, 1e-3))
-    bias -= bias.mean()
-    moved = comparison.apply_calibration(answers, 1, bias)
-    temperature, _ = comparison.calibrate(data.public_test.labels, moved, "temperature")
-    return temperature, bias / temperature
-
-
-def _lesson(teacher, images: np.ndarray, output: Path, progress: Callable[[str], None]) -> np.ndarray:
-    """A teacher's answers, (n, 7): the mean over a picture as it is and moved by three pixels both ways, and
-    over the mirror images of these: six looks in place of the pupil's one.
-
-    Kept in ``output``, so that a run that is resumed need not ask again.
-    """
-    kept = output / "lesson.npy"
-    if kept.exists() and len(answers := np.load(kept)) == len(images):
-        return answers
-    progress(f"the teacher looks at {len(images):,} pictures")
-    answers = np.zeros((len(images), len(EMOTIONS)), np.float32)
-    for start in tqdm(range(0, len(images), 256), unit_scale=256, unit="picture", disable=None):
-        batch = images[start : start + 256]
-        for move in (-3, 0, 3):
-            moved = np.pad(batch, ((0, 0), (3, 3), (3, 3)), "edge")[:, 3 + move :, 3 + move :][:, :48, :48]
-            for seen in (moved, moved[:, :, ::-1]):
-                answers[start : start + 256] += teacher.predict_on_batch(networks.emotion_inputs(seen)) / 6
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic_write(kept) as path:
-        np.save(path, answers)
-    return answers
 
 
 GENDER_RECIPE = Recipe(
@@ -294,7 +134,7 @@ def train_vqvae(
     from facelib import vqvae
 
     images = data.train.images
-    recipe = _brief(replace(VQVAE_RECIPE, **chosen), len(images))
+    recipe = brief(replace(VQVAE_RECIPE, **chosen), len(images))
     watched = networks.emotion_inputs(data.public_test.images)
     rng = np.random.default_rng(recipe.seed)
     sample = networks.emotion_inputs(images[rng.permutation(len(images))[:2000]])
@@ -360,9 +200,9 @@ def train_prior(
     """
     from facelib import cures, prior, vqvae
 
-    before = assets.WEIGHTS / "prior.weights.h5" if str(start) == SHIPPED else _first_course(start)
+    before = assets.WEIGHTS / "prior.weights.h5" if str(start) == SHIPPED else first_course(start)
     codec = codec or networks.load_shipped("vqvae")
-    recipe = _brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
+    recipe = brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
     train, public = faces_worth_drawing(cures.cleaned(data).train), faces_worth_drawing(data.public_test)
@@ -419,7 +259,7 @@ def _shown(split: Split, teacher) -> np.ndarray:
     return (said + teacher.predict(networks.emotion_inputs(split.images), batch_size=256, verbose=0)) / 2
 
 
-def _brief(recipe: Recipe, rows: int) -> Recipe:
+def brief(recipe: Recipe, rows: int) -> Recipe:
     """The recipe, with weights that are averaged over a tenth of the run at most: a short run's average would
     be what it began with."""
     steps = recipe.epochs * (recipe.steps_per_epoch or max(1, rows // recipe.batch_size))

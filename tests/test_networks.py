@@ -94,6 +94,27 @@ def test_one_seed_gives_one_training_on_two_threads(tmp_path):
     assert logs[0] == logs[1] and len(logs[0]) == 2 and logs[0][1]["loss"] < logs[0][0]["loss"]
 
 
+def test_the_fused_normalisation_is_keras_own():
+    """Training and afterwards, its answers, gradients and moving averages; the variance that TensorFlow's
+    kernel averages is the unbiased one."""
+    import keras
+    import tensorflow as tf
+
+    inputs = np.random.default_rng(0).normal(3, 2, (64, 5, 5, 8)).astype(np.float32)
+    layers = networks.normalisation()(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    found = []
+    for layer in layers:
+        layer.build(inputs.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 8))
+        with tf.GradientTape() as tape:
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs**3)
+        slopes = tape.gradient(loss, [layer.gamma.value, layer.beta.value])
+        found.append([outputs, *slopes, layer.moving_mean, layer.moving_variance, layer(inputs)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-3, atol=2e-3)
+
+
 def test_unknown_networks():
     with pytest.raises(
         InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline or deepface"

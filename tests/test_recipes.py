@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facelib import assets, networks, recipes, toyfaces
+from facelib import assets, emotionrecipes, networks, recipes, toyfaces
 from facelib.emotions import FERPLUS, Split
 from facelib.paths import InputError
 
@@ -21,18 +22,18 @@ def test_targets_are_the_label_and_the_votes():
     votes = np.zeros((3, 10), np.uint8)
     votes[0, [0, 6]] = 2, 8  # neutral, fear
     votes[1, 3] = 10
-    targets = recipes.emotion_targets(split([2, 4, 6], votes), 0.07)
+    targets = emotionrecipes.emotion_targets(split([2, 4, 6], votes), 0.07)
     assert targets.shape == (3, 17) and targets.dtype == np.float32
     np.testing.assert_allclose(targets[0, :7], [0.01, 0.01, 0.94, 0.01, 0.01, 0.01, 0.01], atol=1e-6)
-    np.testing.assert_allclose(targets[0, 7:] / recipes.VOTES_WEIGHT, votes[0] / 10, atol=1e-6)
+    np.testing.assert_allclose(targets[0, 7:] / emotionrecipes.VOTES_WEIGHT, votes[0] / 10, atol=1e-6)
     assert not targets[2, 7:].any()  # nobody voted
-    assert not recipes.emotion_targets(split([2, 4]), 0.1)[:, 7:].any()
+    assert not emotionrecipes.emotion_targets(split([2, 4]), 0.1)[:, 7:].any()
 
 
 def test_a_teacher_takes_its_share_of_the_label():
     taught = np.full((2, 7), 1 / 7)
-    targets = recipes.emotion_targets(split([0, 1]), 0.0, taught)
-    weight = recipes.TEACHER_WEIGHT
+    targets = emotionrecipes.emotion_targets(split([0, 1]), 0.0, taught)
+    weight = emotionrecipes.TEACHER_WEIGHT
     np.testing.assert_allclose(targets[0, 0], weight / 7 + 1 - weight, rtol=1e-5)
     np.testing.assert_allclose(targets[:, :7].sum(1), 1, rtol=1e-5)
 
@@ -46,18 +47,18 @@ def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path
             return np.full((len(inputs), 7), 1 / 7)
 
     image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
-    answers = recipes._lesson(Teacher(), image, tmp_path, lambda line: None)
+    answers = emotionrecipes._lesson([Teacher()], image, tmp_path, lambda line: None)
     np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
     left, _, middle, mirrored, right, _ = (255 * inputs[0, 24, :, 0] for inputs in seen)
     np.testing.assert_allclose(mirrored, np.arange(48)[::-1], atol=1e-4)
     np.testing.assert_allclose(middle, np.arange(48), atol=1e-4)
     np.testing.assert_allclose(left[3:], np.arange(45), atol=1e-4)
     np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
-    again = recipes._lesson(None, image, tmp_path, lambda line: None)  # asked once, kept
+    again = emotionrecipes._lesson([], image, tmp_path, lambda line: None)  # asked once, kept
     np.testing.assert_array_equal(again, answers)
 
 
-@pytest.mark.parametrize("train", [recipes.train_emotion, recipes.train_prior])
+@pytest.mark.parametrize("train", [emotionrecipes.train_emotion, recipes.train_prior])
 def test_a_second_course_needs_a_first(train, tmp_path):
     with pytest.raises(InputError, match="no finished run to go on from"):
         train(None, tmp_path / "second", start=tmp_path / "first")
@@ -67,7 +68,7 @@ def test_the_card_of_a_second_course_says_what_the_first_was():
     card = assets.card("prior")
     assert recipes.course_of(Path("shipped")) == {k: card[k] for k in ("recipe", "weights_digest")}
     with pytest.raises(InputError, match="lost the head"):
-        recipes.train_emotion(None, Path(), start=Path("shipped"))
+        emotionrecipes.train_emotion(None, Path(), start=Path("shipped"))
 
 
 def test_faces_worth_drawing_are_seen_from_the_front_in_one_light():
@@ -88,12 +89,12 @@ def test_the_loss_is_the_sum_of_both_heads():
     rng = np.random.default_rng(0)
     heads = rng.dirichlet(np.ones(7), 4), rng.dirichlet(np.ones(10), 4)
     targets = np.hstack([rng.dirichlet(np.ones(7), 4), 0.5 * rng.dirichlet(np.ones(10), 4)])
-    found = np.asarray(recipes.two_heads(targets.astype("f"), np.hstack(heads).astype("f")))
+    found = np.asarray(emotionrecipes.two_heads(targets.astype("f"), np.hstack(heads).astype("f")))
     expected = -(targets[:, :7] * np.log(heads[0])).sum(1) - (targets[:, 7:] * np.log(heads[1])).sum(1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["facelib", "tiny"])
+@pytest.mark.parametrize("name", ["deep", "wide", "tiny"])
 def test_what_is_shipped_answers_as_what_was_trained(name):
     """Normalisation and calibration are folded into the weights."""
     rng = np.random.default_rng(0)
@@ -114,5 +115,39 @@ def test_what_is_shipped_answers_as_what_was_trained(name):
 
 
 def test_sizes():
-    assert networks.emotion_network("facelib", shipped=True).count_params() <= 10_000_000
+    assert networks.columns().count_params() <= 10_000_000
     assert networks.emotion_network("tiny", shipped=True).count_params() <= 100_000
+
+
+def finished(name: str, seed: int):
+    rng = np.random.default_rng(seed)
+    model = networks.emotion_network(name, shipped=True)
+    model.set_weights([w + rng.normal(0, 0.02, w.shape) for w in model.get_weights()])
+    return model
+
+
+def test_two_columns_answer_with_the_mean_of_their_logits():
+    columns = [finished(name, i) for i, name in enumerate(networks.COLUMNS)]
+    pictures = np.random.default_rng(0).random((5, 48, 48, 1), np.float32)
+    logs = np.mean([np.log(column.predict(pictures, verbose=0)) for column in columns], axis=0) / 1.3
+    expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    found = networks.join(columns, 1.3).predict(pictures, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(found, axis=0).max() > 1e-3
+
+
+def test_runs_of_columns_are_joined(tmp_path):
+    folders = [tmp_path / name for name in networks.COLUMNS]
+    with pytest.raises(InputError, match="no finished run is there; train it first"):
+        emotionrecipes.join(None, folders)
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        finished(folder.name, number).save_weights(folder / recipes.FINISHED)
+        facts = {"architecture": folder.name, "recipe": {"seed": 5 + number}, "command": f"train {number}"}
+        (folder / recipes.RECORD).write_text(json.dumps(facts))
+    data = toyfaces.load_toyfaces(n=300, seed=0)
+    model, recipe, records = emotionrecipes.join(data, folders)
+    assert recipe["seed"] == 5 and [each["command"] for each in records] == ["train 0", "train 1"]
+    assert model.predict(networks.emotion_inputs(data.public_test.images[:3]), verbose=0).shape == (3, 7)
+    with pytest.raises(InputError, match="columns are runs of deep, wide, in this order, not of wide, deep"):
+        emotionrecipes.join(data, folders[::-1])
