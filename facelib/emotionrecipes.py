@@ -203,11 +203,11 @@ def _lesson(
     return answers
 
 
-def join(data: FerData, folders: Sequence[Path]) -> tuple[keras.Model, dict, list[dict]]:
+def join(data: FerData, folders: Sequence[Path]) -> tuple[keras.Model, dict]:
     """The network that ships as "facelib", from finished runs of its columns, calibrated on PublicTest.
 
-    Returns the keras.Model, its recipe (the seed of the first run) and what each run's record says. Raises
-    InputError for runs that are not of ``networks.COLUMNS``, each once and in this order.
+    Returns the keras.Model and its recipe, with the seed of the first run. Raises InputError for runs that
+    are not of ``networks.COLUMNS``, each once and in this order.
     """
     records = [record(folder) for folder in folders]
     found = [each["architecture"] for each in records]
@@ -220,7 +220,7 @@ def join(data: FerData, folders: Sequence[Path]) -> tuple[keras.Model, dict, lis
     answers = networks.join(trained).predict(public, batch_size=512, verbose=0)
     temperature, _ = comparison.calibrate(data.public_test.labels, answers, "temperature")
     recipe = {"seed": records[0]["recipe"]["seed"], "columns": list(networks.COLUMNS)}
-    return networks.join(trained, temperature), recipe, records
+    return networks.join(trained, temperature), recipe
 
 
 def record(folder: Path) -> dict:

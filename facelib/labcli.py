@@ -109,7 +109,7 @@ def train(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from facelib import assets, networks, paths, recipes
+    from facelib import assets, emotionrecipes, networks, paths, recipes
     from facelib.training import import_keras
 
     both, emotion = ("emotion", "prior"), ("emotion",)
@@ -117,13 +117,19 @@ def train(arguments: argparse.Namespace) -> int:
     _only_for(arguments, model=emotion, columns=emotion)
     if arguments.codec and arguments.ship and arguments.task == "prior":
         raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
+    if arguments.task == "prior" and len(arguments.teacher or []) > 1:
+        raise paths.InputError("a prior has one teacher")
     if arguments.ship and arguments.task == "emotion" and not arguments.columns:
         if arguments.model not in networks.SHIPPED:
             raise paths.InputError(
                 "a column ships beside the other: train both, then --columns DIR DIR --ship"
             )
     if arguments.columns:
+        if any((arguments.model, arguments.teacher, arguments.start, arguments.codec, arguments.resume)):
+            raise paths.InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
         return _join(arguments)
+    for teacher in set(arguments.teacher or []) - set(networks.SHIPPED):
+        emotionrecipes.record(Path(teacher))  # is there one? Better said now than after a minute
     chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
     options = {name: value for name, value in chosen.items() if value is not None}
     if arguments.task == "gender":
@@ -139,8 +145,6 @@ def train(arguments: argparse.Namespace) -> int:
         task = architecture = arguments.task
         fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
     elif arguments.task == "emotion":
-        from facelib import emotionrecipes
-
         fit = emotionrecipes.train_emotion
         model = options["name"] = arguments.model or "deep"
         task, architecture = networks.SHIPPED.get(model, model), "deepface" if model == "baseline" else model
@@ -151,8 +155,6 @@ def train(arguments: argparse.Namespace) -> int:
         options["codec"] = generation.load_network("vqvae", run)
     if arguments.teacher:
         teachers = [_teacher(each) for each in arguments.teacher]
-        if task == "prior" and len(teachers) > 1:
-            raise paths.InputError("a prior has one teacher")
         options |= {"teacher": teachers[0]} if task == "prior" else {"teachers": teachers}
     if arguments.start:
         options["start"] = Path(arguments.start)
@@ -203,14 +205,14 @@ def _teacher(name: str):
 def _join(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from facelib import paths
+    from facelib import emotionrecipes, paths, recipes, shipping
     from facelib.training import import_keras
 
+    folders = [Path(folder) for folder in arguments.columns]
+    records = [emotionrecipes.record(folder) for folder in folders]
     data = _load_data(arguments.dataset)
     import_keras()
-    from facelib import emotionrecipes, recipes, shipping
-
-    network, recipe, records = emotionrecipes.join(data, [Path(folder) for folder in arguments.columns])
+    network, recipe = emotionrecipes.join(data, folders)
     output = Path(arguments.output or paths.runs() / "emotion-columns")
     output.mkdir(parents=True, exist_ok=True)
     network.save_weights(output / recipes.FINISHED)

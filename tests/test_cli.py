@@ -441,6 +441,14 @@ def test_options_of_another_task_are_refused(main):
         (["vqvae", "--teacher", "facelib"], "--teacher is for emotion and prior, not for vqvae"),
         (["vqvae", "--start", "runs/x"], "--start is for emotion and prior, not for vqvae"),
         (["prior", "--codec", "runs/x", "--ship"], "train and --ship that one first"),
+        (["prior", "--teacher", "tiny", "facelib"], "a prior has one teacher"),
+        (["emotion", "--ship"], "a column ships beside the other"),
+        (["emotion", "--columns", "a", "b", "--teacher", "tiny"], "--columns trains nothing"),
+        (
+            ["emotion", "--columns", "a", "b", "--dataset", "toy"],
+            "a: no finished run is there; train it first",
+        ),
+        (["emotion", "--teacher", "runs/x", "--dataset", "toy"], "runs/x: no finished run is there"),
     ):
         code, _, said = main("train", *arguments)
         assert code == 1 and why in said[-1]
