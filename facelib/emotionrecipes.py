@@ -29,7 +29,7 @@ VOTES_WEIGHT = 0.5
 #: How far shipped networks are moved from FER-2013's shares of the emotions towards equal ones. Chosen on
 #: PublicTest, where seven biases fitted one by one are worth less on the other half than this number. It
 #: would cost the tiny network nearly a point of accuracy, and costs the others nothing.
-EVEN = {"deep": 0.4, "wide": 0.4, "tiny": 0.0}
+EVEN = {"deep": 0.4, "plain": 0.4, "tiny": 0.0}
 #: Share of the label's place that a teacher's answer takes.
 TEACHER_WEIGHT = 0.7
 
@@ -82,8 +82,8 @@ EMOTION_RECIPES = {
     "tiny, second course": Recipe(epochs=16, learning_rate=1e-3, weight_decay=1e-2, augmentation=_LITTLE),
     "baseline": Recipe(epochs=60, learning_rate=1e-3),
 }
-EMOTION_RECIPES["wide"] = replace(EMOTION_RECIPES["deep"], epochs=50)
-EMOTION_RECIPES["wide, second course"] = EMOTION_RECIPES["deep, second course"]
+EMOTION_RECIPES["plain"] = replace(EMOTION_RECIPES["deep"], epochs=36)
+EMOTION_RECIPES["plain, second course"] = EMOTION_RECIPES["deep, second course"]
 
 
 def train_emotion(
@@ -99,7 +99,7 @@ def train_emotion(
 ):
     """One of the emotion networks, from the training split's labels and votes; PublicTest is watched.
 
-    name: "deep" or "wide", the columns of the network that ships as "facelib"; "tiny"; or "baseline":
+    name: "deep" or "plain", the columns of the network that ships as "facelib"; "tiny"; or "baseline":
         DeepFace's architecture, learnt from the labels alone and left as it comes out; the others are
         calibrated on PublicTest and put into the form that is shipped.
     teachers: networks (n, 48, 48, 1) -> (n, 7), the mean of whose answers on the training pictures is learnt

@@ -65,7 +65,7 @@ def _train_parser(commands) -> None:
         "  facelib train emotion --dataset toy --epochs 8\n"
         "  facelib train emotion --dataset fer2013 --output runs/first          (an hour on two cores)\n"
         "  facelib train emotion --start runs/first --teacher runs/first --output runs/deep\n"
-        "  facelib train emotion --columns runs/deep runs/wide --ship           (two networks become one)\n"
+        "  facelib train emotion --columns runs/deep runs/plain --ship           (two networks become one)\n"
         "  facelib train emotion --model tiny --teacher facelib --ship\n"
         "  facelib train gender --data utkface64.parquet --ship\n"
         "  facelib train vqvae --dataset toy --epochs 6 --output runs/codec\n"
@@ -74,11 +74,11 @@ def _train_parser(commands) -> None:
     )
     parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
         help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
-    parser.add_argument("--model", choices=["deep", "wide", "tiny", "baseline"],
-        help="emotion only: deep (default) and wide are the columns of the network that ships as facelib; "
+    parser.add_argument("--model", choices=["deep", "plain", "tiny", "baseline"],
+        help="emotion only: deep (default) and plain are the columns of the network that ships as facelib; "
         "its tiny form; or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--columns", nargs=2, metavar="DIR",
-        help="emotion only: nothing is trained; finished runs of deep and wide become one")  # fmt: skip
+        help="emotion only: nothing is trained; finished runs of deep and plain become one")  # fmt: skip
     parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",
         help="emotion: shipped networks or finished runs whose answers are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip

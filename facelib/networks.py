@@ -87,27 +87,29 @@ def normalisation() -> type[keras.layers.BatchNormalization]:
 #: Filters of the first convolution, (filters, stride, blocks) of each stage, and dropout before the answers.
 _EMOTION = {
     "deep": (48, ((64, 1, 1), (128, 2, 2), (320, 2, 2)), 0.4),
-    "wide": (48, ((96, 1, 1), (160, 2, 2), (256, 2, 2)), 0.4),
     "tiny": (24, ((32, 2, 2), (64, 2, 1)), 0.1),
 }
+#: Filters of the plain network's convolutions, between which the maps are halved, and its dropout.
+_PLAIN = (((32, 64), (128, 128), (256, 256), (384, 384)), 0.4)
 #: The network that ships as "facelib" has these columns, each of which was trained by itself.
-COLUMNS = ("deep", "wide")
+COLUMNS = ("deep", "plain")
 #: What the shipped emotion networks are called, and the name of their files in ``weights``.
 SHIPPED = {"facelib": "emotion", "tiny": "emotion-tiny", "baseline": "emotion-baseline"}
 
 
 def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = False) -> keras.Model:
-    """Residual network: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7) probabilities in FER-2013's order.
+    """An emotion network: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7) probabilities in FER-2013's order.
 
-    name: of ``COLUMNS``, "deep" with 3.8 M parameters and 225 M multiply-adds, "wide" with 3.2 M and 271 M;
+    name: of ``COLUMNS``, "deep" with 3.8 M parameters and 225 M multiply-adds, "plain" with 3.3 M and 378 M;
         or "tiny", under 0.1 M.
     votes: for training, takes any side from 32 up and gives (n, 17): the seven, then the ten shares of the
         FER+ annotators' votes, a second task on the same features.
     shipped: for use, without normalisation layers (``finish`` folds them into the convolutions).
 
-    A strided convolution first, so that the work happens on 24x24 maps and smaller; batch normalisation
-    (arXiv:1502.03167), residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink
-    (arXiv:1812.01187), global average pooling, which is what lets the side vary.
+    "deep" and "tiny": a strided convolution first, so that the work happens on 24x24 maps and smaller;
+    residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink (arXiv:1812.01187).
+    "plain": eight convolutions, the first two on all pixels (arXiv:1409.1556). Both: batch normalisation
+    (arXiv:1502.03167), global average pooling, which is what lets the side vary.
     """
     from keras import Input, Model, layers
 
@@ -127,13 +129,20 @@ def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = Fal
             x = convolve(x, filters, kernel=1)
         return layers.ReLU()(layers.Add()([x, y]))
 
-    stem, stages, dropout = _EMOTION[name]
     side = None if votes else EMOTION_SIDE
-    inputs = Input((side, side, 1))
-    x = layers.ReLU()(convolve(inputs, stem, stride=2, kernel=5))  # (n, 24, 24, stem)
-    for filters, stride, depth in stages:
-        for i in range(depth):
-            x = block(x, filters, stride if i == 0 else 1)
+    x = inputs = Input((side, side, 1))
+    if name == "plain":
+        stages, dropout = _PLAIN
+        for i, stage in enumerate(stages):
+            x = layers.MaxPooling2D(2)(x) if i else x
+            for filters in stage:
+                x = layers.ReLU()(convolve(x, filters))
+    else:
+        stem, stages, dropout = _EMOTION[name]
+        x = layers.ReLU()(convolve(inputs, stem, stride=2, kernel=5))  # (n, 24, 24, stem)
+        for filters, stride, depth in stages:
+            for i in range(depth):
+                x = block(x, filters, stride if i == 0 else 1)
     x = layers.GlobalAveragePooling2D()(x)
     if shipped:
         features = Model(inputs, x, name="features")
@@ -204,7 +213,7 @@ def architectures() -> dict[str, Callable[..., keras.Model]]:
         "deepface": deepface.emotion_network,
         "gender": gender_network,
         "facelib": columns,
-        **{name: functools.partial(emotion_network, name, shipped=True) for name in _EMOTION},
+        **{name: functools.partial(emotion_network, name, shipped=True) for name in (*COLUMNS, "tiny")},
     }
 
 

@@ -94,7 +94,7 @@ def test_the_loss_is_the_sum_of_both_heads():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["deep", "wide", "tiny"])
+@pytest.mark.parametrize("name", ["deep", "plain", "tiny"])
 def test_what_is_shipped_answers_as_what_was_trained(name):
     """Normalisation and calibration are folded into the weights."""
     rng = np.random.default_rng(0)
@@ -149,5 +149,7 @@ def test_runs_of_columns_are_joined(tmp_path):
     model, recipe = emotionrecipes.join(data, folders)
     assert recipe["seed"] == 5 and emotionrecipes.record(folders[1])["command"] == "train 1"
     assert model.predict(networks.emotion_inputs(data.public_test.images[:3]), verbose=0).shape == (3, 7)
-    with pytest.raises(InputError, match="columns are runs of deep, wide, in this order, not of wide, deep"):
+    with pytest.raises(
+        InputError, match="columns are runs of deep, plain, in this order, not of plain, deep"
+    ):
         emotionrecipes.join(data, folders[::-1])
