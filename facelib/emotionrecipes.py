@@ -218,9 +218,8 @@ def join(data: FerData, folders: Sequence[Path]) -> tuple[keras.Model, dict]:
     trained = [load_run(folder) for folder in folders]
     public = networks.emotion_inputs(data.public_test.images)
     answers = networks.join(trained).predict(public, batch_size=512, verbose=0)
-    temperature, _ = comparison.calibrate(data.public_test.labels, answers, "temperature")
     recipe = {"seed": records[0]["recipe"]["seed"], "columns": list(networks.COLUMNS)}
-    return networks.join(trained, temperature), recipe
+    return networks.join(trained, *_calibration(data, answers, EVEN["facelib"])), recipe
 
 
 def record(folder: Path) -> dict:

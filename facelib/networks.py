@@ -192,15 +192,15 @@ def columns() -> keras.Model:
     return Model(inputs, answers(features(inputs)), name="emotion_facelib")
 
 
-def join(trained: Sequence[keras.Model], temperature: float = 1.0) -> keras.Model:
+def join(trained: Sequence[keras.Model], temperature: float = 1.0, bias=0.0) -> keras.Model:
     """``columns`` with what its columns learnt. trained: finished networks, in the order of ``COLUMNS``;
-    temperature: divides the mean of their logits."""
+    temperature, bias: a calibration of the mean of their logits, as in ``finish``."""
     joined = columns()
     for name, model in zip(COLUMNS, trained, strict=True):
         joined.get_layer("features").get_layer(name).set_weights(model.get_layer("features").get_weights())
     kernels, offsets = zip(*(model.get_layer("emotion").get_weights() for model in trained), strict=True)
     share = 1 / len(COLUMNS) / temperature
-    joined.get_layer("emotion").set_weights([np.concatenate(kernels) * share, sum(offsets) * share])
+    joined.get_layer("emotion").set_weights([np.concatenate(kernels) * share, sum(offsets) * share + bias])
     return joined
 
 

@@ -99,17 +99,28 @@ def test_sampling_follows_the_distribution():
     np.testing.assert_allclose(np.bincount(few, minlength=3) / 20000, [2 / 3, 1 / 3, 0], atol=0.015)
 
 
-def test_guidance_moves_away_from_the_unconditional():
+def test_one_depth_at_a_time_is_the_whole_head(model):
+    """At every depth, also after another head of that size was asked, and after the weights have changed."""
+    rng = np.random.default_rng(4)
+    place = rng.normal(size=(2, 6, 16)).astype(np.float32)
+    sums = rng.normal(size=(2, 6, 3, 5)).astype(np.float32)
+    whole = model.get_layer("head")
+    other = prior.head(width=16, latent=5, depth=3, codes=8)
+    for each in (whole, other, whole):
+        each.set_weights([w + rng.normal(0, 0.1, w.shape) for w in each.get_weights()])
+        expected, one = each.predict_on_batch([place, sums]), prior.OneDepth(each)
+        for d in (0, 2, 1):
+            np.testing.assert_allclose(one(place, sums[:, :, d], d), expected[:, :, d], atol=1e-5)
+
+
+def test_guidance_moves_away_from_the_unconditional(monkeypatch):
     """With a model whose logits are the condition itself, guidance sharpens it."""
 
     class Fixed:
         def get_layer(self, name):
-            if name == "trunk":
-                found = lambda inputs: np.repeat(inputs[2][:, None], 36, 1)
-            else:
-                found = lambda inputs: np.repeat(inputs[0][:, :, None], 1, 2)
-            return SimpleNamespace(predict_on_batch=found)
+            return SimpleNamespace(predict_on_batch=lambda inputs: np.repeat(inputs[2][:, None], 36, 1))
 
+    monkeypatch.setattr(prior, "OneDepth", lambda head: lambda place, sums, d: place)
     wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (200, 1))
     shares = [
         (
