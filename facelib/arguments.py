@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -122,3 +123,26 @@ def _read_yaml(file: str | None) -> dict[str, object]:
         raise InputError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{file}: must hold lines such as `seed: 1`, with plain values ({error})") from None
+
+
+def load_data(dataset: str):
+    """The labelled set that a command works on, named on stderr: nobody should take one for the other."""
+    from facelib import fer2013, toyfaces
+
+    data = None
+    if dataset != "toy":
+        try:
+            data = fer2013.load_fer2013()
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    data = data or toyfaces.load_toyfaces()
+    print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
+    return data
+
+
+def only_for(arguments: argparse.Namespace, **options: tuple[str, ...]) -> None:
+    """Raise InputError for an option that was given and is not for this task. options: name -> its tasks."""
+    for option, tasks in options.items():
+        if getattr(arguments, option) not in (None, False) and arguments.task not in tasks:
+            raise InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")

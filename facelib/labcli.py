@@ -1,4 +1,4 @@
-"""The laboratory's commands: audit, train, evaluate, experiment, and the notebooks: run, sweep.
+"""The laboratory's commands: audit, evaluate, experiment; and the notebooks: run, sweep, report.
 
 As in ``facelib.cli``, a command imports what it needs when it is called.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from facelib.arguments import amount, command, grid, natural, parameters, positive
+from facelib import traincli
+from facelib.arguments import amount, command, grid, load_data, only_for, parameters, positive
 
 
 def add_commands(commands) -> None:
     """Add the laboratory's parsers to ``facelib``'s."""
     _audit_parser(commands)
-    _train_parser(commands)
+    traincli.add_command(commands)
     _evaluate_parser(commands)
     _experiment_parser(commands)
     _run_parser(commands)
@@ -45,7 +46,7 @@ def audit(arguments: argparse.Namespace) -> int:
     from facelib import auditfigures
     from facelib.audit import record
 
-    data = _load_data(arguments.dataset)
+    data = load_data(arguments.dataset)
     path = record(data)
     written = json.loads(path.read_text(encoding="utf-8"))
     print(json.dumps(written, indent=2, sort_keys=True) if arguments.json else auditfigures.describe(written))
@@ -53,204 +54,7 @@ def audit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# --- train, evaluate ----------------------------------------------------------------------------------
-
-
-def _train_parser(commands) -> None:
-    parser = command(
-        commands,
-        "train",
-        train,
-        "train a network; a killed run goes on with --resume",
-        "  facelib train emotion --dataset toy --epochs 8\n"
-        "  facelib train emotion --dataset fer2013 --output runs/first          (an hour on two cores)\n"
-        "  facelib train emotion --start runs/first --teacher runs/first --output runs/deep\n"
-        "  facelib train emotion --columns runs/deep runs/plain --ship           (two networks become one)\n"
-        "  facelib train emotion --model tiny --teacher facelib --ship\n"
-        "  facelib train gender --data utkface64.parquet --ship\n"
-        "  facelib train vqvae --dataset toy --epochs 6 --output runs/codec\n"
-        "  facelib train prior --dataset toy --epochs 12 --codec runs/codec --output runs/prior\n"
-        "  facelib generate --codec runs/codec --prior runs/prior --emotion happy -o happy.png",
-    )
-    parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
-        help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
-    parser.add_argument("--model", choices=["deep", "plain", "tiny", "baseline"],
-        help="emotion only: deep (default) and plain are the columns of the network that ships as facelib; "
-        "its tiny form; or DeepFace's architecture")  # fmt: skip
-    parser.add_argument("--columns", nargs=2, metavar="DIR",
-        help="emotion only: nothing is trained; finished runs of deep and plain become one")  # fmt: skip
-    parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",
-        help="emotion: shipped networks or finished runs whose answers are learnt besides the labels; "
-        "prior: one that says, with label and votes, what a face shows")  # fmt: skip
-    parser.add_argument("--start", metavar="DIR",
-        help="emotion and prior: go on from this finished run for a second course; "
-        "prior: also `shipped`, from what the package ships")  # fmt: skip
-    parser.add_argument("--codec", metavar="DIR",
-        help="prior: the run of `train vqvae` whose codes are learnt, not the shipped one; "
-        "emotion: learn from what a codec leaves of the pictures as well (`shipped`, or a run)")  # fmt: skip
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
-        help="not for gender; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
-    parser.add_argument(
-        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
-    )
-    parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
-    parser.add_argument("--epochs", type=positive, metavar="N")
-    parser.add_argument("--batch-size", type=positive, metavar="N")
-    parser.add_argument("--seed", type=natural, default=0)
-    parser.add_argument(
-        "--output", metavar="DIR", help="checkpoints and log (default runs/NETWORK-DATASET-SEED)"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
-    parser.add_argument("--ship", action="store_true", help="replace the weights that the package ships")
-
-
-def train(arguments: argparse.Namespace) -> int:
-    import json
-    from dataclasses import asdict
-    from pathlib import Path
-
-    from facelib import assets, emotionrecipes, networks, paths, recipes
-    from facelib.training import import_keras
-
-    both, emotion = ("emotion", "prior"), ("emotion",)
-    _only_for(arguments, teacher=both, start=both, codec=both, data=("gender",))
-    _only_for(arguments, model=emotion, columns=emotion)
-    if arguments.codec and arguments.ship and arguments.task == "prior":
-        raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
-    if arguments.task == "prior" and len(arguments.teacher or []) > 1:
-        raise paths.InputError("a prior has one teacher")
-    if arguments.ship and arguments.task == "emotion" and not arguments.columns:
-        if arguments.model not in networks.SHIPPED:
-            raise paths.InputError(
-                "a column ships beside the other: train both, then --columns DIR DIR --ship"
-            )
-    if arguments.columns:
-        if any((arguments.model, arguments.teacher, arguments.start, arguments.codec, arguments.resume)):
-            raise paths.InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
-        return _join(arguments)
-    for teacher in set(arguments.teacher or []) - set(networks.SHIPPED):
-        emotionrecipes.record(Path(teacher))  # is there one? Better said now than after a minute
-    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
-    options = {name: value for name, value in chosen.items() if value is not None}
-    if arguments.task == "gender":
-        from facelib import utkface
-
-        data = utkface.load_utkface(arguments.data, arguments.detector)
-        name, task, architecture, fit = "utkface", "gender", "gender", recipes.train_gender
-    else:
-        data = _load_data(arguments.dataset)
-        name = "toy" if "drawn" in data.source else "fer2013"
-    import_keras()
-    if arguments.task in assets.GENERATOR:
-        task = architecture = arguments.task
-        fit = recipes.train_vqvae if task == "vqvae" else recipes.train_prior
-    elif arguments.task == "emotion":
-        fit = emotionrecipes.train_emotion
-        model = options["name"] = arguments.model or "deep"
-        task, architecture = networks.SHIPPED.get(model, model), "deepface" if model == "baseline" else model
-    if arguments.codec:
-        from facelib import generation
-
-        run = None if arguments.codec == recipes.SHIPPED else arguments.codec
-        options["codec"] = generation.load_network("vqvae", run)
-    if arguments.teacher:
-        teachers = [_teacher(each) for each in arguments.teacher]
-        options |= {"teacher": teachers[0]} if task == "prior" else {"teachers": teachers}
-    if arguments.start:
-        options["start"] = Path(arguments.start)
-    output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
-    print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
-    network, recipe = fit(
-        data, output, resume=arguments.resume, progress=lambda line: print(line, flush=True), **options
-    )
-    network.save_weights(output / recipes.FINISHED)
-    command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
-    if arguments.task != "gender":
-        command += f" --dataset {name}" + f" --model {options.get('name')}" * (arguments.task == "emotion")
-        command += f" --teacher {' '.join(arguments.teacher)}" if arguments.teacher else ""
-        command += f" --start {arguments.start}" * ("start" in options)
-        command += f" --codec {arguments.codec}" * ("codec" in options)
-    facts = {"data": name, "data_digest": data.digest, "command": command + " --ship" * arguments.ship}
-    if task == "prior":
-        facts["codec_digest"] = assets.card("vqvae")["weights_digest"]
-    if "start" in options:
-        facts["first_course"] = recipes.course_of(options["start"])
-    with paths.atomic_write(output / recipes.RECORD) as path:
-        path.write_text(
-            json.dumps({"architecture": architecture, "recipe": asdict(recipe), **facts}, indent=2)
-        )
-    if arguments.ship:
-        from facelib import shipping
-
-        if task == "vqvae":
-            from facelib import vqvae
-
-            vqvae.forget(network)
-        shipping.export(network, task, architecture, facts, asdict(recipe))
-    print(f"done: {output / recipes.FINISHED}")
-    return 0
-
-
-def _teacher(name: str):
-    """A network that teaches: a shipped one's name, or the folder of a finished run."""
-    from pathlib import Path
-
-    from facelib import emotionrecipes, networks
-
-    if name in networks.SHIPPED:
-        return networks.load_shipped(networks.SHIPPED[name], mixed_precision=True)
-    return emotionrecipes.load_run(Path(name), mixed_precision=True)
-
-
-def _join(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from facelib import emotionrecipes, paths, recipes, shipping
-    from facelib.training import import_keras
-
-    folders = [Path(folder) for folder in arguments.columns]
-    records = [emotionrecipes.record(folder) for folder in folders]
-    data = _load_data(arguments.dataset)
-    import_keras()
-    network, recipe = emotionrecipes.join(data, folders)
-    output = Path(arguments.output or paths.runs() / "emotion-columns")
-    output.mkdir(parents=True, exist_ok=True)
-    network.save_weights(output / recipes.FINISHED)
-    if arguments.ship:
-        facts = {
-            "data": "toy" if "drawn" in data.source else "fer2013",
-            "data_digest": data.digest,
-            "command": f"facelib train emotion --columns {' '.join(arguments.columns)} --ship",
-            "columns": records,
-        }
-        shipping.export(network, "emotion", "facelib", facts, recipe)
-    print(f"done: {output / recipes.FINISHED}")
-    return 0
-
-
-def _load_data(dataset: str):
-    """The labelled set that a command works on, named on stderr: nobody should take one for the other."""
-    from facelib import fer2013, toyfaces
-
-    data = None
-    if dataset != "toy":
-        try:
-            data = fer2013.load_fer2013()
-        except FileNotFoundError:
-            if dataset == "fer2013":
-                raise
-    data = data or toyfaces.load_toyfaces()
-    print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
-    return data
-
-
-def _only_for(arguments: argparse.Namespace, **options: tuple[str, ...]) -> None:
-    """Raise InputError for an option that was given and is not for this task. options: name -> its tasks."""
-    from facelib.paths import InputError
-
-    for option, tasks in options.items():
-        if getattr(arguments, option) not in (None, False) and arguments.task not in tasks:
-            raise InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")
+# --- evaluate ----------------------------------------------------------------------------------------
 
 
 def _evaluate_parser(commands) -> None:
@@ -295,9 +99,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     import json
 
     emotion, drawn = ("emotion",), ("generator",)
-    _only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
-    _only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
-    _only_for(arguments, prior=drawn, judge=drawn, n=drawn)
+    only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
+    only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
+    only_for(arguments, prior=drawn, judge=drawn, n=drawn)
     from facelib import measure
 
     if arguments.task in ("vqvae", "generator"):
@@ -306,7 +110,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         import_keras()
         from facelib import generation, genmeasure, paths
 
-        data, runs = _load_data(arguments.dataset), {"vqvae": arguments.codec}
+        data, runs = load_data(arguments.dataset), {"vqvae": arguments.codec}
         if arguments.task == "generator":
             runs["prior"] = arguments.prior
         digests = [paths.digest(generation.weights_file(*each))[:16] for each in runs.items()]
@@ -322,7 +126,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     elif arguments.speed:
         found = [measure.speed(arguments.model or ["facelib"])]
     else:
-        data = _load_data(arguments.dataset)
+        data = load_data(arguments.dataset)
         found = measure.emotion(
             data, arguments.split or "PrivateTest", arguments.model or ["facelib"], arguments.mirror
         )
@@ -370,7 +174,7 @@ def experiment(arguments: argparse.Namespace) -> int:
     from facelib import experiments, paths
     from facelib.training import import_keras
 
-    data = _load_data(arguments.dataset)
+    data = load_data(arguments.dataset)
     import_keras()
     if arguments.study == "confusion":
         from facelib import assets, confusion, networks

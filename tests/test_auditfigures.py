@@ -192,7 +192,7 @@ def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
 
 def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    monkeypatch.setattr(labcli, "_load_data", lambda dataset: data)
+    monkeypatch.setattr(labcli, "load_data", lambda dataset: data)
     monkeypatch.setattr("facelib.audit.audit.__defaults__", (20, 0))
     assert cli.main(["audit", "--dataset", "toy"]) == 0
     page = capsys.readouterr().out
