@@ -23,7 +23,7 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     """A network as a pair of eyes: (n, 48, 48) uint8 -> features (n, d) float32 and probabilities (n, 7).
 
     name: "fer": the means of its last map before the answers, d = 128; "facelib": those of our network, d =
-    320. Raises InputError as ``measure.reader``.
+    704. Raises InputError as ``measure.reader``.
     """
     import keras
 

@@ -19,6 +19,7 @@ def add_command(commands) -> None:
         "  facelib train emotion --dataset toy --epochs 8\n"
         "  facelib train emotion --dataset fer2013 --output runs/first          (an hour on two cores)\n"
         "  facelib train emotion --start runs/first --teacher runs/first --output runs/deep\n"
+        "  facelib train emotion --model plain --seed 1 --output runs/plain\n"
         "  facelib train emotion --columns runs/deep runs/plain --ship           (two networks become one)\n"
         "  facelib train emotion --model tiny --teacher facelib --ship\n"
         "  facelib train gender --data utkface64.parquet --ship\n"
@@ -40,8 +41,7 @@ def add_command(commands) -> None:
         help="emotion and prior: go on from this finished run for a second course; "
         "prior: also `shipped`, from what the package ships")  # fmt: skip
     parser.add_argument("--codec", metavar="DIR",
-        help="prior: the run of `train vqvae` whose codes are learnt, not the shipped one; "
-        "emotion: learn from what a codec leaves of the pictures as well (`shipped`, or a run)")  # fmt: skip
+        help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
     parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
         help="not for gender; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
     parser.add_argument(
@@ -67,9 +67,9 @@ def train(arguments: argparse.Namespace) -> int:
     from facelib.training import import_keras
 
     both, emotion = ("emotion", "prior"), ("emotion",)
-    only_for(arguments, teacher=both, start=both, codec=both, data=("gender",))
+    only_for(arguments, teacher=both, start=both, codec=("prior",), data=("gender",))
     only_for(arguments, model=emotion, columns=emotion)
-    if arguments.codec and arguments.ship and arguments.task == "prior":
+    if arguments.codec and arguments.ship:
         raise paths.InputError("a prior is shipped for the shipped codec: train and --ship that one first")
     if arguments.task == "prior" and len(arguments.teacher or []) > 1:
         raise paths.InputError("a prior has one teacher")
@@ -79,7 +79,7 @@ def train(arguments: argparse.Namespace) -> int:
                 "a column ships beside the other: train both, then --columns DIR DIR --ship"
             )
     if arguments.columns:
-        if any((arguments.model, arguments.teacher, arguments.start, arguments.codec, arguments.resume)):
+        if any((arguments.model, arguments.teacher, arguments.start, arguments.resume)):
             raise paths.InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
         return _join(arguments)
     for teacher in set(arguments.teacher or []) - set(networks.SHIPPED):
@@ -105,8 +105,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.codec:
         from facelib import generation
 
-        run = None if arguments.codec == recipes.SHIPPED else arguments.codec
-        options["codec"] = generation.load_network("vqvae", run)
+        options["codec"] = generation.load_network("vqvae", arguments.codec)
     if arguments.teacher:
         teachers = [_teacher(each) for each in arguments.teacher]
         options |= {"teacher": teachers[0]} if task == "prior" else {"teachers": teachers}
@@ -123,7 +122,6 @@ def train(arguments: argparse.Namespace) -> int:
         command += f" --dataset {name}" + f" --model {options.get('name')}" * (arguments.task == "emotion")
         command += f" --teacher {' '.join(arguments.teacher)}" if arguments.teacher else ""
         command += f" --start {arguments.start}" * ("start" in options)
-        command += f" --codec {arguments.codec}" * ("codec" in options)
     facts = {"data": name, "data_digest": data.digest, "command": command + " --ship" * arguments.ship}
     if task == "prior":
         facts["codec_digest"] = assets.card("vqvae")["weights_digest"]

@@ -125,7 +125,7 @@ def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
     assert found["kept"] == 1 and found["kept_in_noise"] == pytest.approx(1 / 7, abs=0.01)
 
 
-@pytest.mark.parametrize("name, width", [("fer", 128), ("facelib", 320)])
+@pytest.mark.parametrize("name, width", [("fer", 128), ("facelib", 704)])
 def test_judges_look_and_answer(name, width, data):
     if name == "fer":
         pytest.importorskip("fer", reason="pip install 'facelib[peers]'")
