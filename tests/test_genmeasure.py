@@ -146,5 +146,5 @@ def test_evaluate_names_a_run_that_is_not_finished(capsys, tmp_path):
 
 def test_our_own_network_gives_features_and_answers(data):
     found, answers = genmeasure.features("facelib")(data.private_test.images[:5])
-    assert found.shape == (5, 320) and answers.shape == (5, 7)
+    assert found.shape == (5, 704) and answers.shape == (5, 7)
     np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
