@@ -12,7 +12,6 @@ from facelib import assets, emotionrecipes, networks, recipes, toyfaces
 from facelib.emotions import FERPLUS, Split
 from facelib.paths import InputError
 
-
 #: Pictures of noise are all alike to a network that averages over places, unless their light differs.
 BRIGHT = np.array([1, 0.5, 0.1, 0.8, 0.3], np.float32)[:, None, None, None]
 
