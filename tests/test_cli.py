@@ -289,6 +289,8 @@ def test_no_permission(main, tmp_path_factory):
             (folder / name).write_bytes(encoded(picture(), "PNG"))
         (folder / "secret.png").chmod(0)
         with without_privileges():
+            if not (assets.WEIGHTS / "emotion.onnx").is_file():
+                pytest.skip("the checkout itself is closed to others, as in root's home")
             code, out, err = main("analyze", folder, "--json")
             closed, _, [line] = main("analyze", folder / "open.png", "--csv", folder / "faces.csv")
     finally:
