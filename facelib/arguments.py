@@ -60,6 +60,15 @@ def amount(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
 
 
+def span(text: str) -> float | tuple[float, float]:
+    """A number of at least 0, or two with a comma between them, the smaller first."""
+    with suppress(ValueError):
+        ends = [float(word) for word in text.split(",")]
+        if len(ends) <= 2 and 0 <= ends[0] <= ends[-1] < float("inf"):
+            return tuple(ends) if len(ends) == 2 else ends[0]
+    raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0, nor two as in 0,5")
+
+
 # --- a notebook's parameters -----------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from facelib import __version__, labcli
-from facelib.arguments import amount, command, fraction, magnification, natural, positive
+from facelib.arguments import amount, command, fraction, magnification, natural, positive, span
 from facelib.paths import InputError
 
 
@@ -199,15 +199,16 @@ def _generate_parser(commands) -> None:
     _generator_options(parser)
     parser.add_argument("--top-p", type=fraction, default=1.0, metavar="P",
         help="only codes that together are so likely (default 1: all)")  # fmt: skip
-    parser.set_defaults(guidance=2.0, temperature=0.85, best_of=1)
+    parser.set_defaults(guidance="0,5", temperature=0.9, best_of=1)
 
 
 def _generator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE",
         help="a picture (.png), a film (.gif, .mp4), or for single pictures a folder (name/)")  # fmt: skip
     parser.add_argument("--seed", type=natural, default=0)
-    parser.add_argument("--guidance", type=amount, metavar="G",
-        help="1: as faces are; more: clearer and less various (default %(default)s)")  # fmt: skip
+    parser.add_argument("--guidance", type=span, metavar="G[,H]",
+        help="0: any face, 1: as faces are, more: clearer and less various; of two numbers each face draws "
+        "its own between them (default %(default)s)")  # fmt: skip
     parser.add_argument("--temperature", type=amount, metavar="T",
         help="below 1: likelier, smoother faces (default %(default)s)")  # fmt: skip
     parser.add_argument("--best-of", type=positive, metavar="K",

@@ -29,6 +29,10 @@ EXPRESSION = np.array(
     ]
 )
 
+#: The finest codes are drawn at this part of the coarsest ones' temperature, those between in equal steps:
+#: the coarse ones make faces differ, the fine ones decide whether a face is clean.
+COOLED = 0.4
+
 
 class Generator:
     """A codec and a prior. codec: a ``vqvae.autoencoder``; model: a ``prior.prior`` for its codes."""
@@ -42,23 +46,30 @@ class Generator:
         emotion: str | Mapping[str, float],
         n: int = 16,
         seed: int = 0,
-        temperature: float = 0.85,
-        guidance: float = 2.0,
+        temperature: float = 0.9,
+        guidance: float | tuple[float, float] = (0.0, 5.0),
         top_p: float = 1.0,
         best_of: int = 1,
     ) -> np.ndarray:
         """Draw n faces, (n, 48, 48) uint8: the same ones for the same arguments on the same machine.
 
         emotion: one of ``EMOTIONS``, or shares of several, which are scaled to sum to 1.
-        temperature, guidance, top_p: as in ``prior.sample``; more guidance is clearer and less various.
+        temperature: of the coarsest codes; that of the finest is ``COOLED`` times it.
+        guidance: 0 draws any face, 1 is the prior as learnt, more is clearer and less various. Of two
+            numbers each face draws its own between them: that is more various than any one for all.
+        top_p: as in ``prior.sample``.
         best_of: draw so many for each that is returned, and keep the one in which facelib's own emotion
             network reads most of what was asked.
         Raises InputError for unknown emotions or numbers that make no sense, here and in the others.
         """
         asked = shares(emotion)
         _check(n, seed, guidance, temperature, top_p, best_of)
-        faces = self._draw(asked, n * best_of, seed, guidance, temperature, top_p)
+        faces = self._draw(asked, n * best_of, seed, guidance, self._cooling(temperature), top_p)
         return _best(faces, asked, best_of)
+
+    def _cooling(self, temperature: float) -> np.ndarray:
+        """Each depth's temperature, (depth,)."""
+        return temperature * np.linspace(1, COOLED, len(self.codebooks))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Pictures (n, 48, 48) uint8 -> codes (n, 6, 6, depth) int32, coarse to fine."""
@@ -89,15 +100,15 @@ class Generator:
         strength: float = 0.5,
         seed: int = 0,
         temperature: float = 0.6,
-        guidance: float = 3.0,
+        guidance: float | tuple[float, float] = 3.0,
         best_of: int = 8,
     ) -> np.ndarray:
         """The same people with another expression: (n, 48, 48) uint8 -> the same.
 
         The codes where expressions are (mouth, brows, eyes) are hidden and drawn anew under the emotion that
         is asked for; the others stay. strength: 0 draws nothing anew, 0.5 the inner face, 1 everything.
-        Others as in ``sample``. It is drawn in the even light that the prior learnt in, and the pictures' own
-        is given back afterwards.
+        temperature: of all codes. Others as in ``sample``. It is drawn in the even light that the prior
+        learnt in, and the pictures' own is given back afterwards.
         """
         asked, images = shares(emotion), _checked(images)
         _check(len(images), seed, guidance, temperature, 1.0, best_of)
@@ -109,15 +120,16 @@ class Generator:
         faces = self._draw(asked, len(codes), seed, guidance, temperature, codes=codes, keep=keep)
         return fidelity.own_light(_best(faces, asked, best_of), images)
 
-    def _draw(self, asked: np.ndarray, n: int, seed: int, *options, **known) -> np.ndarray:
-        """n faces, (n, 48, 48) uint8, in parts; options, known: as ``prior.sample`` takes them."""
+    def _draw(self, asked: np.ndarray, n: int, seed: int, guidance, *options, **known) -> np.ndarray:
+        """n faces, (n, 48, 48) uint8, in parts; guidance as in ``sample``, others as in ``prior.sample``."""
         rng, faces = np.random.default_rng(seed), []
         parts = np.array_split(np.arange(n), -(-n // 256))  # of one size, as each size is compiled
         with tqdm(total=n, unit="face", disable=None if n > 256 else True) as bar:
             for part in parts:
                 there = {key: value[part] for key, value in known.items()}
                 wanted = np.tile(asked, (len(part), 1))
-                codes = prior.sample(self.model, self.codebooks, wanted, rng, *options, **there)
+                strength = guidance if np.ndim(guidance) == 0 else rng.uniform(*guidance, len(part))
+                codes = prior.sample(self.model, self.codebooks, wanted, rng, strength, *options, **there)
                 faces.append(self.decode(codes.reshape(len(wanted), vqvae.GRID, vqvae.GRID, -1)))
                 bar.update(len(part))
         return np.concatenate(faces)
@@ -128,15 +140,19 @@ class Generator:
         second: str | Mapping[str, float],
         n: int = 7,
         seed: int = 0,
-        guidance: float = 3.0,
-        temperature: float = 0.7,
+        guidance: float | tuple[float, float] = 3.0,
+        temperature: float = 0.8,
         top_p: float = 1.0,
     ) -> np.ndarray:
-        """A strip from one emotion to another, (n, 48, 48) uint8: the same chances, other shares."""
+        """A strip from one emotion to another, (n, 48, 48) uint8: the same chances, other shares.
+
+        Options as in ``sample``, but of two guidances all have the mean: nothing but the shares differs.
+        """
         _check(n, seed, guidance, temperature, top_p)
+        strength, cooling = float(np.mean(guidance)), self._cooling(temperature)
         steps = np.linspace(0, 1, n)[:, None]
         wanted = ((1 - steps) * shares(first) + steps * shares(second)).astype(np.float32)
-        codes = prior.sample(self.model, self.codebooks, wanted, _Alike(seed), guidance, temperature, top_p)
+        codes = prior.sample(self.model, self.codebooks, wanted, _Alike(seed), strength, cooling, top_p)
         return self.decode(codes.reshape(n, vqvae.GRID, vqvae.GRID, -1))
 
     def morph(self, first: np.ndarray, second: np.ndarray, n: int = 12) -> np.ndarray:
@@ -162,15 +178,18 @@ class _Alike(np.random.Generator):
 def _check(
     n: int,
     seed: int = 0,
-    guidance: float = 1.0,
+    guidance: float | tuple[float, float] = 1.0,
     temperature: float = 1.0,
     top_p: float = 1.0,
     best_of: int = 1,
 ) -> None:
     if n < 1 or best_of < 1 or seed < 0:
         raise InputError("n and best_of are at least 1, a seed is at least 0")
-    if not (0 <= guidance < np.inf and 0 < temperature < np.inf and 0 < top_p <= 1):
-        raise InputError("guidance is 0 or more, temperature above 0, both finite; top_p in (0, 1]")
+    between = np.ravel(guidance)
+    if len(between) not in (1, 2) or not (0 <= between[0] <= between[-1] < np.inf):
+        raise InputError("guidance is a finite number of 0 or more, or two such, the smaller first")
+    if not (0 < temperature < np.inf and 0 < top_p <= 1):
+        raise InputError("temperature is finite and above 0, top_p in (0, 1]")
 
 
 def _best(faces: np.ndarray, asked: np.ndarray, of: int) -> np.ndarray:

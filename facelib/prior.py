@@ -218,8 +218,8 @@ def sample(
     codebooks: np.ndarray,
     wanted: np.ndarray,
     rng: np.random.Generator,
-    guidance: float = 2.0,
-    temperature: float = 1.0,
+    guidance: float | np.ndarray = 2.0,
+    temperature: float | np.ndarray = 1.0,
     top_p: float = 1.0,
     steps: int = 12,
     codes: np.ndarray | None = None,
@@ -227,15 +227,19 @@ def sample(
 ) -> np.ndarray:
     """Draw codes (n, 36, depth) int for emotions wanted (n, 7).
 
-    guidance: 1 draws from the conditional prior; more of it moves away from the unconditional one.
-    temperature: of each code's distribution. top_p: only the likeliest codes that together have this
-    probability (nucleus sampling, arXiv:1904.09751). steps: in so many turns the hidden positions are
-    uncovered, few at first. codes, keep: (n, 36, depth) and (n, 36) bool: positions that are known already.
+    guidance: 1 draws from the conditional prior; more of it moves away from the unconditional one; (n,): of
+    each face. temperature: of a code's distribution; (depth,): of each depth's, coarse to fine. top_p: only
+    the likeliest codes that together have this probability (nucleus sampling, arXiv:1904.09751). steps: in so
+    many turns the hidden positions are uncovered, few at first. codes, keep: (n, 36, depth) and (n, 36) bool:
+    positions that are known already.
     """
     see, name = model.get_layer("trunk").predict_on_batch, OneDepth(model.get_layer("head"))
     n, (depth, _, width) = len(wanted), codebooks.shape
     wanted = wanted.astype(np.float32)
-    asked = [wanted] if guidance == 1 else [wanted, np.zeros_like(wanted)]
+    plain = np.all(guidance == 1)
+    asked = [wanted] if plain else [wanted, np.zeros_like(wanted)]
+    guidance = np.broadcast_to(guidance, n)[:, None, None]
+    temperature = np.broadcast_to(temperature, depth)
 
     def twice(x: np.ndarray) -> np.ndarray:  # for what is asked, and for nothing asked
         return np.concatenate([x] * len(asked))
@@ -258,9 +262,9 @@ def sample(
         stack, sums = np.zeros((n, most, depth), np.int64), np.zeros((n, most, width), np.float32)
         for d in range(depth):
             logits = name(seen, twice(sums), d)
-            if guidance != 1:
+            if not plain:
                 logits = logits[n:] + guidance * (logits[:n] - logits[n:])
-            stack[..., d] = _choose(logits / temperature, top_p, rng)
+            stack[..., d] = _choose(logits / temperature[d], top_p, rng)
             sums += codebooks[d, stack[..., d]]
         old = np.take_along_axis(codes, places[..., None], 1)
         fresh = np.take_along_axis(new, places, 1)[..., None]

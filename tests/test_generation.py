@@ -42,6 +42,23 @@ def test_best_of_returns_what_our_network_reads_best(generator):
     np.testing.assert_array_equal(best, one.reshape(3, 4, 48, 48)[range(3), read.reshape(3, 4).argmax(1)])
 
 
+def test_each_face_draws_its_own_guidance(generator, monkeypatch):
+    asked, real = [], prior.sample
+
+    def draw(model, codebooks, wanted, rng, guidance, temperature, *others, **known):
+        asked.append((guidance, temperature))
+        return real(model, codebooks, wanted, rng, guidance, temperature, *others, **known)
+
+    monkeypatch.setattr(prior, "sample", draw)
+    faces = [generator.sample("fear", 40, 3, temperature=0.9, guidance=each) for each in ((0, 5), (0, 5), 2)]
+    (first, cooling), (second, _), (one, _) = asked
+    assert first.shape == (40,) and 0 <= first.min() < 1 and 4 < first.max() <= 5
+    assert (first == second).all() and (faces[0] == faces[1]).all() and one == 2
+    assert cooling == pytest.approx([0.9, 0.9 * generation.COOLED])  # of two depths
+    generator.between("fear", "sad", 3, guidance=(0, 5))
+    assert asked[-1][0] == 2.5
+
+
 def test_codes_go_and_come_back(generator):
     codes = generator.encode(PICTURES)
     assert codes.shape == (3, 6, 6, 2) and codes.max() < 16
@@ -183,13 +200,15 @@ def test_numbers_that_make_no_sense(capsys, words):
     [
         (lambda g: g.sample(3), "expected an emotion's name"),
         (lambda g: g.sample({"fear": float("nan")}), "are numbers"),
-        (lambda g: g.sample("fear", temperature=float("nan")), "temperature above 0"),
-        (lambda g: g.sample("fear", guidance=-5), "guidance is 0 or more"),
+        (lambda g: g.sample("fear", temperature=float("nan")), "temperature is finite and above 0"),
+        (lambda g: g.sample("fear", guidance=-5), "number of 0 or more"),
+        (lambda g: g.sample("fear", guidance=(5, 0)), "the smaller first"),
+        (lambda g: g.sample("fear", guidance=(0, 1, 2)), "or two such"),
         (lambda g: g.sample("fear", seed=-1), "a seed is at least 0"),
         (lambda g: g.between("fear", "sad", n=0), "n and best_of"),
         (lambda g: g.morph(PICTURES[0], PICTURES[1], n=0), "n and best_of"),
         (lambda g: g.reconstruct(PICTURES[:0]), "expected pictures"),
-        (lambda g: g.edit(PICTURES, "sad", guidance=float("inf")), "both finite"),
+        (lambda g: g.edit(PICTURES, "sad", guidance=float("inf")), "guidance is a finite"),
         (lambda g: g.decode(np.full((1, 6, 6, 1), -1)), "codes are 0 to"),
         (lambda g: g.decode(np.zeros((1, 6, 6, 9), int)), "expected codes"),
     ],

@@ -121,12 +121,25 @@ def test_guidance_moves_away_from_the_unconditional(monkeypatch):
             return SimpleNamespace(predict_on_batch=lambda inputs: np.repeat(inputs[2][:, None], 36, 1))
 
     monkeypatch.setattr(prior, "OneDepth", lambda head: lambda place, sums, d: place)
-    wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (200, 1))
-    shares = [
-        (
-            prior.sample(Fixed(), np.zeros((1, 7, 5), np.float32), wanted, np.random.default_rng(0), g) == 0
-        ).mean()
-        for g in (1.0, 3.0)
+    wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (400, 1))
+
+    def drawn(guidance, temperature=1.0):
+        rng = np.random.default_rng(0)
+        return prior.sample(Fixed(), np.zeros((1, 7, 5), np.float32), wanted, rng, guidance, temperature) == 0
+
+    expected = {g: np.exp(g) / (np.exp(g) + 6) for g in (1.0, 1.5, 3.0)}
+    np.testing.assert_allclose([drawn(g).mean() for g in (1.0, 3.0)], [expected[1], expected[3]], atol=0.015)
+    each = drawn(np.repeat([1.0, 3.0], 200))  # each face its own
+    np.testing.assert_allclose([each[:200].mean(), each[200:].mean()], [expected[1], expected[3]], atol=0.02)
+    assert drawn(3.0, np.array([2.0])).mean() == pytest.approx(expected[1.5], abs=0.015)  # and each depth
+
+
+def test_each_depth_has_its_temperature(model):
+    """Almost cold, a depth repeats itself whatever the chances; hot, it does not."""
+    wanted = np.eye(7)[[0, 1]]
+    found = [
+        prior.sample(model, CODEBOOKS, wanted, np.random.default_rng(seed), 1.0, [1e-6, 50.0, 50.0], steps=1)
+        for seed in (1, 2)
     ]
-    expected = [np.exp(g) / (np.exp(g) + 6) for g in (1.0, 3.0)]
-    np.testing.assert_allclose(shares, expected, atol=0.02)
+    same = (found[0] == found[1]).mean((0, 1))
+    assert same[0] == 1 and same[1:].max() < 0.4
