@@ -58,6 +58,7 @@ def _quoted():
         yield "[{:.1f}–{:.1f}]".format(*(100 * v for v in row["balanced_accuracy_interval"]))
     ratios = [row["ratio"] for row in generator["diversity"].values()]
     yield f"{sum(ratios) / len(ratios):.2f} times as various"
+    yield f"({min(ratios):.2f} to {max(ratios):.2f})"
     for name in ("generated", "reconstructions", "PublicTest"):
         yield f"{generator['distance'][name]['frechet']:.2f}"
     yield from (_percent(found["rate"]) for found in generator["copies"].values())
@@ -67,6 +68,11 @@ def _quoted():
         f"{generator[key]['precision']:.2f} and {word}{generator[key]['recall']:.2f}"
         for key, word in {"coverage": "recall ", "coverage_of_real": ""}.items()
     )
+    rows = {
+        row["name"]: row["all"] for row in evaluation.read_metrics("08-generated-fer2013")["metrics"]["rows"]
+    }
+    yield from (_percent(rows[arm]["accuracy"]) for arm in ("none", "generated", "generated-only"))
+    yield from (_percent(rows[arm]["recall"]["disgust"]) for arm in ("none", "generated", "over-rare"))
     audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
     yield _percent(audit["agreement"]["of"]["fear"])
