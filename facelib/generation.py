@@ -56,7 +56,8 @@ class Generator:
         emotion: one of ``EMOTIONS``, or shares of several, which are scaled to sum to 1.
         temperature: of the coarsest codes; that of the finest is ``COOLED`` times it.
         guidance: 0 draws any face, 1 is the prior as learnt, more is clearer and less various. Of two
-            numbers each face draws its own between them: that is more various than any one for all.
+            numbers each face draws its own between them, which is more various than any one for all that is
+            read as often.
         top_p: as in ``prior.sample``.
         best_of: draw so many for each that is returned, and keep the one in which facelib's own emotion
             network reads most of what was asked.
