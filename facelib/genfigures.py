@@ -202,7 +202,7 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         both = np.array([*(ends[e] for e in EMOTIONS), found[key]["balanced_accuracy_interval"]], float)
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
         axis.hlines(y, *both.T, color=colours[key], linewidth=1.5, alpha=0.6)
-        axis.scatter(values, y, s=30, color=colours[key], label=title, zorder=3)
+        axis.scatter(values, y, s=30, color=colours[key], label=title, zorder=3, clip_on=False)
     axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
     axis.text(1 / len(EMOTIONS), -0.6, " chance", color=PALE, fontsize=8.5, va="center")
     axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
