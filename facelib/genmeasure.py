@@ -187,7 +187,7 @@ def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
     face; kept: the share of a network's answers that stay (with its interval), and kept_in_noise: how many
     stay when each picture gets white noise of the same error instead."""
     inputs = networks.emotion_inputs(images)
-    outputs = np.round(255 * np.clip(codec.predict(inputs, batch_size=256, verbose=0), 0, 1)) / 255
+    outputs = np.round(255 * np.clip(codec.predict(inputs, batch_size=128, verbose=0), 0, 1)) / 255
     codes, size = vqvae.codes_of(codec, inputs), codec.get_layer("quantizer").codes
     error = np.sqrt(((outputs - inputs) ** 2).mean((1, 2, 3), keepdims=True))
     noise = np.random.default_rng(0).normal(0, 1, inputs.shape) * error

@@ -150,7 +150,7 @@ def train_vqvae(
             )
 
     def validate(model) -> dict[str, float]:
-        found = np.asarray(model.predict(watched, batch_size=500, verbose=0), np.float32)
+        found = np.asarray(model.predict(watched, batch_size=128, verbose=0), np.float32)
         codes = vqvae.codes_of(model, watched)
         return vqvae.quality(watched, found) | vqvae.use(codes, model.get_layer("quantizer").codes)
 

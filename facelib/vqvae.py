@@ -22,6 +22,8 @@ SIDE, GRID = 48, 6
 #: Codes at each position, codes to choose from at each depth, and the length of their vectors:
 #: 6 * 6 * 4 * 10 = 1,440 bits a face.
 DEPTH, CODES, WIDTH = 4, 1024, 48
+#: Beginnings of a stack that are followed side by side when a face is coded.
+BEAMS = 8
 
 
 # --- quantizers ------------------------------------------------------------------------------------------
@@ -124,28 +126,65 @@ class VectorQuantizer(layers.Layer):
 class ResidualQuantizer(layers.Layer):
     """Vector quantizers in a row, each for what the ones before it left over (arXiv:2203.01941, section 3.1).
 
-    With ``depth`` codebooks of K codes a latent has one of K^depth values, and its first code alone is its
-    best approximation of that length: coarse to fine. The commitment of all partial sums is added to the
-    losses (their equation 7). Arguments as for ``VectorQuantizer``.
+    With ``depth`` codebooks of K codes a latent has one of K^depth values, coarse to fine. The commitment of
+    all partial sums is added to the losses (their equation 7). While it learns, each stage takes its nearest
+    code. That is not the nearest sum, so in use the ``beams`` best beginnings are followed side by side (Liu
+    et al. 2015, arXiv:1509.05195): nearer, in the same codebooks and bits. Other arguments as for
+    ``VectorQuantizer``.
     """
 
-    def __init__(self, depth: int = DEPTH, codes: int = CODES, width: int = WIDTH, seed: int = 0, **options):
+    def __init__(
+        self,
+        depth: int = DEPTH,
+        codes: int = CODES,
+        width: int = WIDTH,
+        beams: int = BEAMS,
+        seed: int = 0,
+        **options,
+    ):
         super().__init__(name="quantizer", dtype="float32")
-        self.depth, self.codes, self.width = depth, codes, width
+        self.depth, self.codes, self.width, self.beams = depth, codes, width, beams
         self.stages = [
             VectorQuantizer(codes, width, seed=seed + i, name=f"stage{i}", **options) for i in range(depth)
         ]
 
+    def build(self, shape) -> None:
+        for stage in self.stages:
+            stage.build(shape)
+
     def call(self, z, training=False):
         """z (..., width) -> (quantized (..., width), codes (..., depth) int32)."""
-        rest, total, found = z, ops.zeros_like(z), []
-        for stage in self.stages:
-            part, code = stage(rest, training=training)
-            total, found = total + ops.stop_gradient(part), [*found, code]
-            rest = rest - ops.stop_gradient(part)
+        total, codes = self._follow(z) if training else self._search(z)
         on = self.stages[0].started
-        quantized = z + ops.stop_gradient(on * (total - z))
-        return quantized, ops.concatenate(found, axis=-1)
+        return z + ops.stop_gradient(on * (total - z)), codes
+
+    def _follow(self, z):
+        """The nearest code of each stage, which learns from it; returns the sum and the codes."""
+        rest, found = z, []
+        for stage in self.stages:
+            part, code = stage(rest, training=True)
+            rest, found = rest - ops.stop_gradient(part), [*found, code]
+        return z - rest, ops.concatenate(found, axis=-1)
+
+    def _search(self, z):
+        """The nearest sum of those whose beginnings are among the ``beams`` best at each depth; its codes."""
+        rest = ops.reshape(z, (-1, 1, self.width))  # what each beginning leaves over
+        codes, begun = ops.zeros_like(rest[..., :0], dtype="int32"), 1  # (n, begun, i); how many there are
+        for i, stage in enumerate(self.stages):
+            last, book = i == self.depth - 1, stage.codebook
+            nearer = 2 * ops.matmul(rest, ops.transpose(book)) - ops.sum(ops.square(book), axis=1)
+            each = 1 if last else min(self.beams, self.codes)
+            nearer, code = ops.top_k(nearer, each)  # by how much a code brings it nearer, squared
+            left = ops.sum(ops.square(rest), axis=-1, keepdims=True) - nearer
+            kept = 1 if last else min(self.beams, begun * each)
+            best = ops.top_k(-ops.reshape(left, (-1, begun * each)), kept)[1]
+            code = ops.take_along_axis(ops.reshape(code, (-1, begun * each)), best, axis=1)
+            parent = (best // each)[..., None]
+            rest = ops.take_along_axis(rest, parent, axis=1) - ops.take(book, code, axis=0)
+            codes = ops.take_along_axis(codes, parent, axis=1)
+            codes, begun = ops.concatenate([codes, ops.cast(code, "int32")[..., None]], axis=-1), kept
+        shape = ops.shape(z)
+        return z - ops.reshape(rest, shape), ops.reshape(codes, (*shape[:-1], self.depth))
 
     @property
     def is_started(self) -> bool:
@@ -317,7 +356,7 @@ def codebooks(model: keras.Model) -> np.ndarray:
     return np.stack([ops.convert_to_numpy(stage.codebook) for stage in stages])
 
 
-def codes_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def codes_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """The codes of pictures (n, 48, 48, 1) float32 in [0, 1] under an ``autoencoder``, (n, 6, 6, depth)
     int32."""
     quantizer = model.get_layer("quantizer")

@@ -108,12 +108,46 @@ def test_each_depth_takes_what_the_one_before_left():
 
 def test_more_codes_leave_less():
     z = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
-    quantizer = ResidualQuantizer(3, 16, 2)
+    quantizer = ResidualQuantizer(3, 16, 2, beams=1)
     rest = quantizer.start(z, 1000)
     codes = quantizer(z)[1]
     errors = [float(ops.mean((z - quantizer.decode(codes[:, :k])) ** 2)) for k in (1, 2, 3)]
     assert errors[0] > 5 * errors[1] > 25 * errors[2] > 0
     np.testing.assert_allclose((rest**2).mean(), errors[2], rtol=1e-3)
+
+
+def test_the_nearest_code_need_not_begin_the_nearest_sum():
+    """1.4 is nearer to 1 than to 2, but 1 + 0.1 leaves 0.3, and 2 - 0.5 leaves 0.1."""
+    z = np.array([[1.4, 0.0]], np.float32)
+    found = {}
+    for beams in (1, 2):
+        quantizer = ResidualQuantizer(2, 2, 2, beams=beams)
+        for stage, book in zip(quantizer.stages, ([1.0, 2.0], [0.1, -0.5])):
+            stage.codebook.assign([[value, 0.0] for value in book])
+            stage.started.assign(1.0)
+        quantized, codes = quantizer(z)
+        found[beams] = [*ops.convert_to_numpy(codes)[0].tolist(), round(float(quantized[0, 0]), 4)]
+    assert found == {1: [0, 0, 1.1], 2: [1, 1, 1.5]}
+    assert ops.convert_to_numpy(quantizer(z, training=True)[1]).tolist() == [[0, 0]]  # one after the other
+
+
+def test_with_beams_enough_the_nearest_of_all_sums_is_found():
+    rng = np.random.default_rng(0)
+    z, books = rng.normal(size=(4, 9, 3)).astype(np.float32), rng.normal(size=(3, 5, 3))
+    every = np.stack(np.meshgrid(*[np.arange(5)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    sums = sum(books[i][every[:, i]] for i in range(3))
+    nearest = every[((z[..., None, :] - sums) ** 2).sum(-1).argmin(-1)]
+    errors = []
+    for beams in (1, 3, 25):
+        quantizer = ResidualQuantizer(3, 5, 3, beams=beams)
+        for stage, book in zip(quantizer.stages, books):
+            stage.codebook.assign(book)
+            stage.started.assign(1.0)
+        quantized, codes = quantizer(z)
+        np.testing.assert_allclose(quantizer.decode(codes), quantized, atol=1e-5)
+        errors.append(float(ops.mean((z - quantized) ** 2)))
+    assert ops.convert_to_numpy(codes).tolist() == nearest.tolist()
+    assert errors[0] > errors[1] >= errors[2]
 
 
 def test_finite_scalars_by_hand():
