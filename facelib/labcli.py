@@ -68,7 +68,7 @@ def _evaluate_parser(commands) -> None:
         "  facelib evaluate emotion --speed --model facelib tiny fer\n"
         "  facelib evaluate gender --data utkface64.parquet\n"
         "  facelib evaluate vqvae                             (what coding leaves of PrivateTest)\n"
-        "  facelib evaluate generator --dataset fer2013       (half an hour; needs the package fer)",
+        "  facelib evaluate generator --dataset fer2013       (a quarter of an hour; needs the package fer)",
     )
     parser.add_argument(
         "task", nargs="?", default="emotion", choices=["emotion", "gender", "vqvae", "generator"]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from facelib import cli, generation, genmeasure, paths, toyfaces
+from facelib import cli, generation, genmeasure, networks, paths, toyfaces
 from facelib.emotions import EMOTIONS
 from facelib.paths import InputError
 
@@ -55,6 +55,7 @@ def test_real_faces_are_as_good_as_real_ones(data, monkeypatch, tmp_path):
     m = found["metrics"]
     assert m["agreement"]["plain"]["recall"]["happy"] == 1  # this judge says happy, whatever it sees
     assert m["agreement"]["plain"]["balanced_accuracy"] == pytest.approx(1 / 7, abs=1e-5)
+    assert (m["agreement"]["plain"]["n"], m["agreement"]["best"]["n"]) == (140, 28)
     # As many as were drawn, out of all: nearer than as many others.
     assert 0 < m["distance"]["reconstructions"]["frechet"] < m["distance"]["PublicTest"]["frechet"] / 2
     # The same faces, drawn with repetition: nearer than other ones, and as various.
@@ -74,7 +75,7 @@ def test_a_thief_is_caught(data, monkeypatch, tmp_path):
 
 
 CODEC = {"psnr": 30.0, "ssim": 0.9, "bits": 72.0, "used": 1.0, "perplexity": 3.0, "codes": 4, "kept": 1.0}
-CODEC["kept_in_noise"] = 0.5
+CODEC |= {"kept_in_noise": 0.5, "kept_uncoded": 0.75, "psnr_uncoded": 31.0}
 
 
 def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
@@ -93,11 +94,17 @@ def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
     back = generation.Generator(codec, None).reconstruct(data.private_test.images)
     error = ((back / 255.0 - data.private_test.images / 255.0) ** 2).mean((1, 2))
     assert m["psnr"] == pytest.approx(-10 * np.log10(error).mean(), abs=1e-3)
+    halves = (codec.get_layer(half) for half in ("encoder", "decoder"))
+    uncoded = networks.emotion_inputs(data.private_test.images)
+    for half in halves:
+        uncoded = half.predict(uncoded, verbose=0)
+    error = ((np.clip(uncoded[..., 0], 0, 1) - data.private_test.images / 255.0) ** 2).mean((1, 2))
+    assert m["psnr_uncoded"] == pytest.approx(-10 * np.log10(error).mean(), abs=0.01)
     assert (tmp_path / "08-codec-toy.json").exists() and "288 bits" in genmeasure.table(found)
 
 
 def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
-    """Whole pictures are asked about, then coded ones, then noisy ones."""
+    """Whole pictures are asked about, then coded, noisy and uncoded ones."""
 
     class Pictures:
         codes = 4
@@ -112,17 +119,18 @@ def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
 
     def reader(pictures):
         seen.append(pictures)
-        return np.eye(7)[np.arange(len(pictures)) % (7 if len(seen) < 3 else 1)]
+        return np.eye(14)[np.arange(len(pictures)) % (7, 7, 1, 14)[len(seen) - 1]]
 
     images = np.clip(data.private_test.images, 80, 175)  # so that no noise is cut off
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(genmeasure.vqvae, "codes_of", lambda *_: np.zeros((len(images), 6, 6, 1), int))
         found = genmeasure.codec_quality(Pictures(), images, reader)
-    whole, coded, noisy = seen
+    whole, coded, noisy, _ = seen
     assert np.abs(coded - whole).mean() == pytest.approx(0.1, abs=0.003)
     strength = (noisy - whole).std((1, 2, 3))
     assert strength.mean() == pytest.approx(0.1, abs=0.003) and strength.std() < 0.003
     assert found["kept"] == 1 and found["kept_in_noise"] == pytest.approx(1 / 7, abs=0.01)
+    assert found["kept_uncoded"] == pytest.approx(1 / 2, abs=0.02)
 
 
 @pytest.mark.parametrize("name, width", [("fer", 128), ("facelib", 704)])

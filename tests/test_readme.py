@@ -50,7 +50,7 @@ def _quoted():
         yield f"{row['peak_rss_mb']:.0f} MB"
     codec = evaluation.read_metrics("08-codec-fer2013")["metrics"]
     yield f"PSNR {codec['psnr']:.1f} dB, SSIM {codec['ssim']:.2f}"
-    yield _percent(codec["kept"])
+    yield from (_percent(codec[kept]) for kept in ("kept", "kept_uncoded"))
     generator = evaluation.read_metrics("08-generator-fer2013")["metrics"]
     for row in (generator["agreement"][key] for key in ("plain", "best", "real")):
         yield " | ".join(f"{100 * row['recall'][name]:.0f} %" for name in EMOTIONS)
