@@ -280,8 +280,10 @@ class GraphNetwork:
     """A shipped network as an ONNX graph run by ONNX Runtime: no TensorFlow, no compilation, ready at once.
 
     Called with (n, s, s, c) float32 in [0, 1] it returns (n, classes) float32 probabilities; it can be
-    called from several threads.
+    called from several threads. It looks at ``PART`` pictures at once: at all of a test set it took 9 GB.
     """
+
+    PART = 128
 
     def __init__(self, task: str):
         assets.card(task)
@@ -289,7 +291,9 @@ class GraphNetwork:
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input: inputs})[0]
+        starts = range(0, max(1, len(inputs)), self.PART)
+        parts = (inputs[start : start + self.PART] for start in starts)
+        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
 
 
 def cores() -> int:

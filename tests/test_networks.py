@@ -50,6 +50,14 @@ def test_the_graph_equals_the_keras_model(task):
         assert np.abs(graph(batch[:n]) - expected[:n]).max() < 1e-4
 
 
+def test_many_pictures_are_looked_at_in_parts(monkeypatch):
+    many, graph = np.tile(inputs("emotion-tiny"), (3, 1, 1, 1)), networks.GraphNetwork("emotion-tiny")
+    whole = graph(many)
+    monkeypatch.setattr(networks.GraphNetwork, "PART", 7)
+    np.testing.assert_allclose(graph(many), whole, atol=1e-6)
+    assert graph(many[:0]).shape == (0, 7)
+
+
 OTHER_BACKEND = """
 import sys, numpy as np, keras
 from facelib import assets, networks
