@@ -50,7 +50,7 @@ def add_command(commands) -> None:
     parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
     parser.add_argument("--epochs", type=positive, metavar="N",
         help="passes over the pictures; by default codec (4) and prior (8) take less than an hour together "
-        "on FER-2013 and two cores; the shipped ones had 12, and 24 with 20 more: faces need them")  # fmt: skip
+        "on FER-2013 and two cores; those shipped had 12, and 24 with 20 more")  # fmt: skip
     parser.add_argument("--batch-size", type=positive, metavar="N")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument(
