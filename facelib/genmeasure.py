@@ -192,12 +192,11 @@ def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
     def rounded(pictures: np.ndarray) -> np.ndarray:
         return (np.round(255 * np.clip(pictures, 0, 1)) / 255).astype(np.float32)
 
-    outputs = rounded(codec.predict(inputs, batch_size=128, verbose=0))
-    uncoded = inputs
-    for half in ("encoder", "decoder"):
-        uncoded = codec.get_layer(half).predict(uncoded, batch_size=256, verbose=0)
-    uncoded = rounded(uncoded)
-    codes, size = vqvae.codes_of(codec, inputs), codec.get_layer("quantizer").codes
+    encoder, quantizer, decoder = (codec.get_layer(each) for each in ("encoder", "quantizer", "decoder"))
+    codes, size = vqvae.codes_of(codec, inputs), quantizer.codes
+    outputs = rounded(decoder.predict(quantizer.decode(codes), batch_size=256, verbose=0))
+    latents = encoder.predict(inputs, batch_size=256, verbose=0)
+    uncoded = rounded(decoder.predict(latents, batch_size=256, verbose=0))
     error = np.sqrt(((outputs - inputs) ** 2).mean((1, 2, 3), keepdims=True))
     noise = np.random.default_rng(0).normal(0, 1, inputs.shape) * error
     noisy = np.clip(inputs + noise, 0, 1).astype(np.float32)

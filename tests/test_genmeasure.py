@@ -106,11 +106,14 @@ def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
 def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
     """Whole pictures are asked about, then coded, noisy and uncoded ones."""
 
-    class Pictures:
+    class Pictures:  # a codec and all of its layers at once
         codes = 4
 
         def predict(self, pictures, **options):
             return np.where(pictures < 0.5, pictures + 0.1, pictures - 0.1)  # an error of 0.1 everywhere
+
+        def decode(self, codes):
+            return networks.emotion_inputs(images)
 
         def get_layer(self, name):
             return self
