@@ -19,17 +19,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: run test notebooks report lab lint constraints clean help
 
 run: $(VENV)/.run  ## install into .venv and run every notebook on the embedded data; results in runs/
-	@$(PY) -m facelib.cli run $(ARGS)
+	@$(PY) -m facelib run $(ARGS)
 
 test: $(VENV)/.test $(VENV)/.peers  ## all tests: units, notebooks compared with what is committed (ARGS="-k …")
 	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --timeout 900 \
 	  --durations 5 -n 2 --dist loadfile tests $(wildcard notebooks) $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS selected none
 
 notebooks: $(VENV)/.run  ## execute the notebooks in place on the drawn faces, to commit them
-	@$(PY) -m facelib.runner $(ARGS)
+	@$(PY) -m facelib.batch.runner $(ARGS)
 
 report: $(VENV)/.run  ## the weekly reports, HTML and PDF, from reports/metrics (ARGS="--week 2 --lang en")
-	@$(PY) -m facelib.cli report $(ARGS)
+	@$(PY) -m facelib report $(ARGS)
 
 lab: $(VENV)/.run  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab notebooks $(ARGS)

@@ -31,6 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(without_peers)
         cell = getattr(item, "cell", None)  # nbval's items have one
         if cell is not None and "parameters" in cell.metadata.get("tags", []):
-            from facelib.runner import on_drawn_faces
+            from facelib.batch.runner import on_drawn_faces
 
             cell.source = on_drawn_faces(cell.source)  # the committed outputs are theirs

@@ -1,7 +1,7 @@
 """Which faces are found, and what a confidence means: facelib's detectors beside DeepFace's OpenCV one.
 
 A box counts as right when it overlaps an annotated face by at least 0.4 (intersection over union), each face
-once. The settings in facelib/detection.py, and the two numbers that turn each detector's score into a
+once. The settings in facelib/vision/detection.py, and the two numbers that turn each detector's score into a
 confidence, were chosen by hand on such a table of scores (--scores), from these same photographs: what this
 prints for them is no independent measurement of facelib's detectors.
 
@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 from framing import overlap
 
-from facelib import assets, deepface, detection, evaluation, images
+from facelib.models import registry
+from facelib.study import metrics
+from facelib.vision import deepface_pipeline, detection, image_io
 
 
 def main() -> None:
@@ -35,10 +37,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     annotated = json.loads((arguments.photos / "boxes.json").read_text())
-    pictures = {row["file"]: images.read_image(arguments.photos / row["file"]) for row in annotated}
-    yunet = arguments.yunet or assets.locate("yunet")
+    pictures = {row["file"]: image_io.read_image(arguments.photos / row["file"]) for row in annotated}
+    yunet = arguments.yunet or registry.locate("yunet")
     contenders = {
-        "deepface (opencv)": deepface.extract_faces,
+        "deepface (opencv)": deepface_pipeline.extract_faces,
         "facelib haar": detection.HaarDetector(),
         "facelib yunet": detection.YuNetDetector(yunet),
     }
@@ -71,7 +73,7 @@ def main() -> None:
         if arguments.scores:
             print("  ", sorted(((round(c, 2), bool(hit)) for c, hit in sure), reverse=True))
     digest = hashlib.sha256(b"".join(image.tobytes() for image in pictures.values())).hexdigest()[:16]
-    evaluation.write_metrics(
+    metrics.write_metrics(
         "01-detection",
         {"n": rows[0]["annotated"], "split": "all photographs of DIR", "rows": rows},
         command="python benchmarks/detection.py --photos DIR --yunet FILE",

@@ -1,4 +1,4 @@
-"""How much of a face does FER-2013 show? The measurement behind ``MARGIN`` in facelib/detection.py.
+"""How much of a face does FER-2013 show? The measurement behind ``MARGIN`` in facelib/vision/detection.py.
 
 FER-2013's pictures are crops already, so a detector's box on them says little: it is cut off where the
 picture ends. Distances between landmarks are not. YuNet finds eyes and mouth in both FER-2013 and whole
@@ -17,7 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facelib import assets, detection, evaluation, fer2013, images
+from facelib.data import fer2013
+from facelib.models import registry
+from facelib.study import metrics
+from facelib.vision import detection, image_io
 
 
 def landmarks(network, image: np.ndarray, zoom: float, score: float) -> np.ndarray:
@@ -53,7 +56,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=2500, help="pictures of FER-2013 (default 2500)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    model = str(arguments.yunet or assets.locate("yunet"))
+    model = str(arguments.yunet or registry.locate("yunet"))
     network = cv2.FaceDetectorYN.create(model, "", (192, 192), 0.6, 0.3, 5000)
 
     data = fer2013.load_fer2013()
@@ -68,8 +71,8 @@ def main() -> None:
     # Detection sizes as in facelib; the box of every face that both detectors found.
     haar = detection.HaarDetector(min_confidence=0.5)
     pairs = {"haar": [], "yunet": []}
-    for path in images.find_images([arguments.photos]):
-        image = images.read_image(path)
+    for path in image_io.find_images([arguments.photos]):
+        image = image_io.read_image(path)
         rows = landmarks(network, image, 2 if max(image.shape) < 800 else 1, 0.75)
         boxes = [face.frame for face in haar(image)]
         boxes = [(cx - s / 2, cy - s / 2, s, s) for cx, cy, s in boxes]
@@ -116,7 +119,7 @@ def main() -> None:
         )
     for row in rows:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-    evaluation.write_metrics(
+    metrics.write_metrics(
         "01-framing",
         {"n": len(fer), "split": "Training", "seed": arguments.seed, "rows": rows},
         command="python benchmarks/framing.py --photos DIR --yunet FILE",

@@ -83,7 +83,7 @@ def make_pictures(folder: Path, n: int, seed: int, photos: list[Path]) -> None:
 
 def write_weights(home: Path) -> None:
     """Random weights for DeepFace's two networks, where it looks for them."""
-    from facelib import deepface
+    from facelib.models import deepface
 
     folder = home / ".deepface" / "weights"
     folder.mkdir(parents=True)
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    from facelib import evaluation
+    from facelib.study import metrics
 
     about = machine()
     with tempfile.TemporaryDirectory(prefix="throughput-") as scratch:
@@ -280,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
     command += [f"--threads {options.threads}"] if options.threads else []
     report = {"n": options.n, "seed": options.seed, "machine": about, "versions": versions(), "rows": rows}
     if options.output is None:
-        target = evaluation.write_metrics("01-throughput", report, command=" ".join(command))
+        target = metrics.write_metrics("01-throughput", report, command=" ".join(command))
     else:
         target = options.output
         target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -19,19 +19,19 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "analyze": "encoder",
-    "extract_faces": "encoder",
-    "to_frame": "encoder",
-    "Face": "encoder",
-    "FaceEncoder": "encoder",
-    "load_emotion_model": "networks",
-    "load_gender_model": "networks",
-    "load_generator": "generation",
-    "load_fer2013": "fer2013",
-    "load_toyfaces": "toyfaces",
+    "analyze": "vision.encoder",
+    "extract_faces": "vision.encoder",
+    "to_frame": "vision.encoder",
+    "Face": "vision.encoder",
+    "FaceEncoder": "vision.encoder",
+    "load_emotion_model": "models.registry",
+    "load_gender_model": "models.registry",
+    "load_generator": "models.generator",
+    "load_fer2013": "data.fer2013",
+    "load_toyfaces": "data.synthetic_faces",
     "EMOTIONS": "emotions",
-    "InputError": "paths",
-    "record": "execution",
+    "InputError": "errors",
+    "record": "batch.process",
 }
 __all__ = list(_EXPORTS)
 

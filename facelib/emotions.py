@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from facelib.paths import InputError
+from facelib.errors import InputError
 
 #: FER-2013's classes in its order (Goodfellow et al. 2013, arXiv:1307.0414): label i is EMOTIONS[i].
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -18,10 +18,6 @@ WEIGHTS = PACKAGE / "weights"
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
-class InputError(ValueError):
-    """The input was at fault. The message is one line: what was wrong, where, and what to do."""
-
-
 def home() -> Path:
     """The folder that holds ``data`` and ``reports``: $FACELIB_HOME, the checkout, else the user's cache."""
     if os.environ.get("FACELIB_HOME"):

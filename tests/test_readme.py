@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from facelib import evaluation
 from facelib.emotions import EMOTIONS
+from facelib.study import metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,40 +18,40 @@ def _percent(value):
 
 def _quoted():
     for model in ("facelib", "facelib-mirror", "tiny", "fer", "baseline"):
-        emotion = evaluation.read_metrics(f"06-emotion-fer2013-privatetest-{model}")["metrics"]
+        emotion = metrics.read_metrics(f"06-emotion-fer2013-privatetest-{model}")["metrics"]
         yield _percent(emotion["accuracy"])
         yield "{:.1f}–{:.1f}".format(*(100 * v for v in emotion["accuracy_interval"]))
         yield _percent(emotion["unseen"]["accuracy"])
         yield "{:.3f} | {:.3f} | {:.3f} | {:.3f}".format(
             emotion["macro_f1"], emotion["recall"]["fear"], emotion["recall"]["disgust"], emotion["ece"]
         )
-    speed = {row["model"]: row for row in evaluation.read_metrics("06-speed")["metrics"]["rows"]}
+    speed = {row["model"]: row for row in metrics.read_metrics("06-speed")["metrics"]["rows"]}
     for model in ("facelib", "tiny", "fer"):
         yield f"{speed[model]['one_face_ms']:.1f} ms"
         yield f"{speed[model]['of_64_ms_a_face']:.2g}"
-    rows = {row["name"]: row for row in evaluation.read_metrics("04-imbalance-fer2013")["metrics"]["rows"]}
+    rows = {row["name"]: row for row in metrics.read_metrics("04-imbalance-fer2013")["metrics"]["rows"]}
     for arm in (rows["none"]["all"], rows["over"]["all"]):
         yield from map(_percent, (arm["accuracy"], arm["recall"]["disgust"], arm["recall"]["fear"]))
-    rows = {row["name"]: row for row in evaluation.read_metrics("05-two-stage-fer2013")["metrics"]["rows"]}
+    rows = {row["name"]: row for row in metrics.read_metrics("05-two-stage-fer2013")["metrics"]["rows"]}
     yield _percent(rows["rare"]["all"]["accuracy"])
     yield _percent(rows["none"]["all"]["balanced_accuracy"])
     gradual = rows["gradual"]["all"]
     yield from map(_percent, (gradual["accuracy"], gradual["balanced_accuracy"]))
     yield from map(_percent, (gradual["recall"]["disgust"], gradual["recall"]["fear"]))
     for detector in ("yunet", "haar"):
-        gender = evaluation.read_metrics(f"01-gender-{detector}")["metrics"]
+        gender = metrics.read_metrics(f"01-gender-{detector}")["metrics"]
         yield _percent(gender["accuracy_colour"])
         yield _percent(gender["accuracy_gray"])
         yield _percent(gender["found"])
-    for row in evaluation.read_metrics("01-detection")["metrics"]["rows"]:
+    for row in metrics.read_metrics("01-detection")["metrics"]["rows"]:
         yield f"{row['found']} of {row['annotated']}"
-    for row in evaluation.read_metrics("01-throughput")["metrics"]["rows"]:
+    for row in metrics.read_metrics("01-throughput")["metrics"]["rows"]:
         yield f"{row['pictures_per_s']:.2f}"
         yield f"{row['peak_rss_mb']:.0f} MB"
-    codec = evaluation.read_metrics("08-codec-fer2013")["metrics"]
+    codec = metrics.read_metrics("08-codec-fer2013")["metrics"]
     yield f"PSNR {codec['psnr']:.1f} dB, SSIM {codec['ssim']:.2f}"
     yield from (_percent(codec[kept]) for kept in ("kept", "kept_uncoded"))
-    generator = evaluation.read_metrics("08-generator-fer2013")["metrics"]
+    generator = metrics.read_metrics("08-generator-fer2013")["metrics"]
     for row in (generator["agreement"][key] for key in ("plain", "best", "real")):
         yield " | ".join(f"{100 * row['recall'][name]:.0f} %" for name in EMOTIONS)
         yield _percent(row["balanced_accuracy"])
@@ -69,11 +69,11 @@ def _quoted():
         for key, word in {"coverage": "recall ", "coverage_of_real": ""}.items()
     )
     rows = {
-        row["name"]: row["all"] for row in evaluation.read_metrics("08-generated-fer2013")["metrics"]["rows"]
+        row["name"]: row["all"] for row in metrics.read_metrics("08-generated-fer2013")["metrics"]["rows"]
     }
     yield from (_percent(rows[arm]["accuracy"]) for arm in ("none", "generated", "generated-only"))
     yield from (_percent(rows[arm]["recall"]["disgust"]) for arm in ("none", "generated", "over-rare"))
-    audit = evaluation.read_metrics("02-audit-fer2013")["metrics"]
+    audit = metrics.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
     yield _percent(audit["agreement"]["of"]["fear"])
 

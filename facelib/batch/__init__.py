@@ -1,0 +1,1 @@
+"""Notebooks and folders of pictures run in bulk: papermill, sweeps, Dask."""

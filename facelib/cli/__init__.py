@@ -1,0 +1,1 @@
+"""The command ``facelib``: parsing of arguments and printing, nothing else."""

@@ -1,0 +1,413 @@
+"""`facelib …`: the entry, and the commands for pictures and data; the laboratory's are in ``cli.study``.
+
+Only argparse is imported before a command is known, so that help is instant.
+
+Exit codes: 0 done; 1 the input was at fault (one line on stderr, no traceback); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from facelib import __version__
+from facelib.cli import study
+from facelib.cli.options import amount, command, fraction, magnification, natural, positive, span
+from facelib.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    if sys.stdout is None:  # closed by the shell, as in `facelib … >&-`
+        sys.stdout = open(os.devnull, "w")
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is still printed
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = build_parser().parse_args(argv)
+    try:
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `facelib analyze … | head`: the reader has enough
+        code = 0
+    except InputError as error:
+        code = complain(error)
+    except OSError as error:  # FileNotFoundError of our own making has no number, only its sentence
+        from facelib.cli.output_writers import REMEDY
+
+        place = error.filename or "writing the results"
+        code = complain(f"{place}: {error.strerror}; {REMEDY}" if error.errno else error)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        code = 130
+    try:
+        sys.stdout.flush()
+    except OSError:  # the rest can go nowhere; Python would complain of it once more while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def complain(message: object) -> int:
+    """One line on stderr that a progress bar does not overwrite; returns 1, its exit code."""
+    from facelib.vision.image_io import printable
+
+    line = f"facelib: {printable(str(message))}"
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="facelib",
+        description="Faces to emotions and back: analyse photographs, draw and edit faces, train and measure "
+        "the networks behind it.",
+        epilog="Start with:  facelib analyze photo.jpg --draw annotated",
+    )
+    parser.add_argument("--version", action="version", version=f"facelib {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _analyze_parser(commands)
+    _data_parser(commands)
+    _generate_parser(commands)
+    _edit_parser(commands)
+    study.add_commands(commands)
+    return parser
+
+
+# --- analyze ------------------------------------------------------------------------------------------
+
+
+def _analyze_parser(commands) -> None:
+    parser = command(
+        commands,
+        "analyze",
+        analyze,
+        "find faces in pictures and read emotion and apparent gender",
+        "  facelib analyze photo.jpg\n"
+        "  facelib analyze holidays/ --csv faces.csv --draw annotated/\n"
+        "  facelib analyze holidays/ --detector yunet --json > faces.jsonl\n"
+        "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786",
+    )
+    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", help="folders are searched in full")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object for each picture, as they come")
+    output.add_argument(
+        "--csv", metavar="FILE", help="one row for each face, as they come; - for the terminal"
+    )
+    parser.add_argument(
+        "--draw",
+        metavar="DIR",
+        help="also write annotated pictures into this folder, over what has their names",
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+        help="have a running Dask cluster do the work, such as tcp://10.0.0.1:8786")  # fmt: skip
+    _encoder_options(parser)
+
+
+def _encoder_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
+        help="haar (default), yunet (finds more, to be fetched), none, or a YuNet file")  # fmt: skip
+    parser.add_argument("--emotion-model", default="facelib",
+        choices=["facelib", "tiny", "baseline", "deepface"],
+        help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
+    parser.add_argument("--mirror", action="store_true",
+        help="read emotion in the mirror image as well: more accurate, and slower")  # fmt: skip
+    parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
+    parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
+        help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
+    parser.add_argument("--min-confidence", type=fraction, default=0.5, metavar="P",
+        help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="N",
+        help="faces that go through the networks together (default 64)")  # fmt: skip
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    import warnings
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from facelib.cli import output_writers
+    from facelib.vision import image_io
+    from facelib.vision.encoder import FaceEncoder
+
+    warnings.filterwarnings("ignore", module="PIL")  # meant for programmers; a fault is one line of ours
+    faults = faces = 0
+
+    def fault(error: InputError) -> None:
+        nonlocal faults
+        faults += complain(error)
+
+    draw = output_writers.Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
+    find = partial(image_io.find_images, arguments.pictures, skip=arguments.draw)
+    total = sum(1 for _ in find(lambda error: None))
+    options = {
+        "detector": arguments.detector,
+        "emotion": arguments.emotion_model,
+        "gender": arguments.gender_model,
+        "mode": arguments.mode,
+        "min_confidence": arguments.min_confidence,
+        "mirror": arguments.mirror,
+    }
+    encoder = FaceEncoder(**options)  # also where others do the work: what is wrong with it is said at once
+    if arguments.scheduler:
+        from facelib.batch import cluster
+
+        found = cluster.analyze(find(fault), arguments.scheduler, arguments.batch_size, **options)
+    else:
+        found = encoder.stream(find(fault), arguments.batch_size)
+    bar = tqdm(total=total, unit="picture", disable=None if total > 1 else True, leave=False)
+    with bar, output_writers.open_output(arguments.json, arguments.csv) as write:
+        for picture in found:
+            if picture.error:
+                fault(picture.error)
+            else:
+                faces += len(picture.faces)
+                write(picture)
+                if draw:
+                    try:
+                        draw(picture)
+                    except InputError as error:
+                        fault(error)
+            bar.update()
+    if total > 1:
+        named = f"; {faults} faults, named above" if faults else ""
+        print(f"{faces} faces in {total} pictures{named}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+# --- generate, edit -----------------------------------------------------------------------------------
+
+
+def _generate_parser(commands) -> None:
+    parser = command(
+        commands,
+        "generate",
+        generate,
+        "draw faces of nobody with the emotion that is asked for",
+        "  facelib generate --emotion fear -n 16 -o fear.png\n"
+        "  facelib generate --emotion happy=2 surprise=1 --seed 3 -o happily-surprised.png\n"
+        "  facelib generate --emotion all -n 12 -o sheet.png          (a row for each emotion)\n"
+        "  facelib generate --emotion neutral --to angry -n 24 -o anger.gif\n"
+        "The same seed, with all else the same as well, gives the same faces.",
+    )
+    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
+        help="angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture; or all")  # fmt: skip
+    parser.add_argument("--to", nargs=1, metavar="NAME", help="-n steps from one emotion to this one")
+    parser.add_argument("-n", type=positive, default=16, metavar="N", help="faces (default 16)")
+    _generator_options(parser)
+    parser.add_argument("--top-p", type=fraction, default=1.0, metavar="P",
+        help="only codes that together are so likely (default 1: all)")  # fmt: skip
+    parser.set_defaults(guidance="0,5", temperature=0.9, best_of=1)
+
+
+def _generator_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="FILE",
+        help="a picture (.png), a film (.gif, .mp4), or for single pictures a folder (name/)")  # fmt: skip
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--guidance", type=span, metavar="G[,H]",
+        help="0: any face, 1: as faces are, more: clearer and less various; of two numbers each face draws "
+        "its own between them (default %(default)s)")  # fmt: skip
+    parser.add_argument("--temperature", type=amount, metavar="T",
+        help="below 1: likelier, smoother faces (default %(default)s)")  # fmt: skip
+    parser.add_argument("--best-of", type=positive, metavar="K",
+        help="draw K for each, keep the one that facelib reads best (default %(default)s)")  # fmt: skip
+    parser.add_argument("--enlarge", type=magnification, default=2, metavar="K",
+        help="pixels of the file for each of a face (default 2)")  # fmt: skip
+    parser.add_argument("--codec", metavar="DIR", help="a run of `facelib train vqvae`, not the shipped one")
+    parser.add_argument("--prior", metavar="DIR", help="a run of `facelib train prior`, not the shipped one")
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    from functools import partial
+
+    import numpy as np
+
+    from facelib import emotions
+    from facelib.cli import output_writers
+
+    options = {
+        "temperature": arguments.temperature,
+        "guidance": arguments.guidance,
+        "top_p": arguments.top_p or 1e-9,
+    }
+    every = arguments.emotion == ["all"]
+    if arguments.to and (every or arguments.best_of > 1):
+        raise InputError("--to goes from one emotion to another: not with --emotion all, nor with --best-of")
+    asked, goal = (words and not every and _shares(words) for words in (arguments.emotion, arguments.to))
+    output_writers.check_faces(arguments.output)
+    from facelib.models.generator import (
+        load_generator,  # and with it TensorFlow, once there is nothing left to complain of
+    )
+
+    generator = load_generator(arguments.codec, arguments.prior)
+    sample = partial(generator.sample, best_of=arguments.best_of)
+    if every:
+        faces = np.concatenate(
+            [sample(name, arguments.n, arguments.seed, **options) for name in emotions.EMOTIONS]
+        )
+    elif arguments.to:
+        faces = generator.between(asked, goal, arguments.n, arguments.seed, **options)
+    else:
+        faces = sample(asked, arguments.n, arguments.seed, **options)
+    output_writers.write_faces(arguments.output, faces, arguments.enlarge, arguments.n if every else None)
+    print(f"{len(faces)} faces: {arguments.output}", file=sys.stderr)
+    return 0
+
+
+def _shares(words: list[str]) -> dict[str, float]:
+    """["happy=2", "sad"] -> {"happy": 2.0, "sad": 1.0}; raises InputError."""
+    from facelib.emotions import shares
+
+    try:
+        found = {name: float(share or 1) for name, _, share in (word.partition("=") for word in words)}
+    except ValueError:
+        raise InputError(f"--emotion {' '.join(words)}: write NAME or NAME=SHARE, as in happy=2") from None
+    if len(found) < len(words):
+        raise InputError(f"--emotion {' '.join(words)}: names an emotion twice")
+    shares(found)
+    return found
+
+
+def _edit_parser(commands) -> None:
+    parser = command(
+        commands,
+        "edit",
+        edit,
+        "give the faces of a photograph another expression",
+        "  facelib edit photo.jpg --emotion happy -o happier.png              (the faces, before and after)\n"
+        "  facelib edit photo.jpg --emotion happy --blend -o happier.jpg      (the whole photograph)\n"
+        "  facelib edit photo.jpg --emotion surprise --strength 0.8 -o face.gif   (from one to the other)\n"
+        "Expect a caricature: the emotion is plain, the likeness suffers; --strength 0.4 is milder.\n"
+        "Ask the people first.",
+    )
+    parser.add_argument("picture", metavar="IMAGE")
+    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
+        help="as in `facelib generate`")  # fmt: skip
+    parser.add_argument("--strength", type=fraction, default=0.5, metavar="S",
+        help="0: nothing is drawn anew; 0.5: mouth, eyes and brows; 1: everything (default 0.5)")  # fmt: skip
+    parser.add_argument("--blend", action="store_true", help="write the photograph, with the changed faces")
+    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
+        help="as in analyze; none: the picture is a face")  # fmt: skip
+    _generator_options(parser)
+    parser.set_defaults(guidance=3.0, temperature=0.6, best_of=8)
+
+
+def edit(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from facelib.cli import output_writers
+    from facelib.vision import image_io
+
+    asked = _shares(arguments.emotion)
+    picture = image_io.load(arguments.picture)  # before the networks, which take their time
+    kind = output_writers.check_faces(arguments.output)
+    if arguments.blend and kind != "picture":
+        raise InputError(f"{arguments.output}: --blend writes one photograph, name a .png or .jpg")
+    if os.path.exists(arguments.output) and os.path.samefile(arguments.picture, arguments.output):
+        raise InputError(f"{arguments.output}: is the photograph itself; write to another file")
+    from facelib.models.generator import load_generator
+    from facelib.vision import photo_editing
+
+    generator = load_generator(arguments.codec, arguments.prior)
+    photograph, faces, edited = photo_editing.edit_photograph(
+        generator,
+        picture,
+        asked,
+        arguments.detector,
+        strength=arguments.strength,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        guidance=arguments.guidance,
+        best_of=arguments.best_of,
+    )
+    if arguments.blend:
+        image_io.write_image(arguments.output, photograph)
+    elif kind == "film":
+        strips = [generator.morph(*each) for each in zip(faces, edited, strict=True)]
+        output_writers.write_faces(arguments.output, np.concatenate(strips, axis=2), arguments.enlarge)
+    else:  # before above after
+        output_writers.write_faces(
+            arguments.output, np.concatenate([faces, edited]), arguments.enlarge, len(faces)
+        )
+    print(f"{len(faces)} faces: {arguments.output}", file=sys.stderr)
+    return 0
+
+
+# --- data ---------------------------------------------------------------------------------------------
+
+
+def _data_parser(commands) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="get, import and describe data sets and published networks",
+        epilog="examples:\n  facelib data info\n  facelib data fetch yunet\n"
+        "  facelib data import ~/Downloads/fer2013.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    fetch = command(
+        parts,
+        "fetch",
+        data_fetch,
+        "download a published file and verify it",
+        "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
+    )
+    fetch.add_argument(
+        "name",
+        nargs="?",
+        default="fer2013",
+        choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
+        help="yunet: face detector; deepface-…: its two networks; fer2013 (default): the data set",
+    )
+    importing = command(
+        parts,
+        "import",
+        data_import,
+        "read FER-2013 in any of its forms and keep a compact copy",
+        "  facelib data import ~/Downloads/fer2013.csv\n"
+        "  facelib data import archive.zip --ferplus fer2013new.csv",
+    )
+    importing.add_argument(
+        "path", help="fer2013.csv, an archive with it, Kaggle's folders, or a parquet file"
+    )
+    importing.add_argument("--ferplus", metavar="FILE", help="the FER+ votes, fer2013new.csv")
+    command(parts, "info", data_info, "say which data is here, and what is missing", "  facelib data info")
+
+
+def data_fetch(arguments: argparse.Namespace) -> int:
+    if arguments.name == "fer2013":
+        from facelib.data import fer2013
+
+        print(fer2013.describe(fer2013.fetch_fer2013()))
+    else:
+        from facelib.models import registry
+
+        print(registry.fetch(arguments.name))
+    return 0
+
+
+def data_import(arguments: argparse.Namespace) -> int:
+    from facelib.data import fer2013
+
+    print(fer2013.describe(fer2013.import_fer2013(arguments.path, arguments.ferplus)))
+    return 0
+
+
+def data_info(arguments: argparse.Namespace) -> int:
+    from facelib.data import fer2013
+    from facelib.models import registry
+
+    print(fer2013.info())
+    print("\nPublished networks")
+    for name, item in registry.DOWNLOADS.items():
+        state = f"here: {item.path}" if item.path.is_file() else f"not here; `facelib data fetch {name}`"
+        print(f"  {name:<17} {item.what}: {state}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

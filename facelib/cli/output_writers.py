@@ -1,0 +1,180 @@
+"""Where results go: a table, JSON lines, CSV, annotated pictures; sheets and films of generated faces."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from facelib.errors import InputError
+from facelib.reporting import plots
+from facelib.vision import image_io
+from facelib.vision.encoder import COLUMNS, Picture, to_row
+from facelib.vision.image_io import EXTENSIONS, printable
+
+#: What to do when something cannot be written.
+REMEDY = "free the disk, change its rights or choose another place"
+
+Write = Callable[[Picture], None]
+
+
+class Drawings:
+    """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
+
+    MARK = ".facelib"  # an empty file that says: all pictures here were drawn
+
+    def __init__(self, folder: str, pictures: Sequence[str]):
+        self.folder = Path(folder)
+        self.numbers: dict[str, int] = {}
+        self.taken: set[str] = set()
+        within = False
+        for path in pictures:
+            place = path if os.path.isdir(path) else os.path.dirname(path)
+            if os.path.realpath(place) == os.path.realpath(folder):
+                raise InputError(
+                    f"--draw {folder}: would overwrite the pictures there; choose another folder"
+                )
+            # Inside a folder that is searched, only a folder that we made ourselves may be written over.
+            inside = os.path.realpath(folder).startswith(os.path.join(os.path.realpath(place), ""))
+            if inside and any(self.folder.glob("*")) and not (self.folder / self.MARK).exists():
+                raise InputError(f"--draw {folder}: holds files of yours; choose a new folder")
+            within |= inside
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if within:
+                (self.folder / self.MARK).touch()
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
+
+    def __call__(self, picture) -> None:
+        annotated = plots.annotate(image_io.read_image(picture.source), picture.faces)
+        image_io.write_image(self.folder / self._name(picture.source.stem), annotated)
+
+    def _name(self, stem: str) -> str:
+        while True:
+            number = self.numbers[stem] = self.numbers.get(stem, 0) + 1
+            name = f"{stem}-{number}.jpg" if number > 1 else f"{stem}.jpg"
+            if name.casefold() not in self.taken:  # Photo.jpg and photo.jpg are one file on many a disk
+                self.taken.add(name.casefold())
+                return name
+
+
+@contextmanager
+def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator[Write]:
+    """Gives a function that writes one picture's result: JSON lines, a CSV file ("-": stdout), or a table.
+
+    Results are there as they come, also for a reader of the file. Raises InputError naming the place when it
+    cannot be written.
+    """
+    writer = _json_lines() if as_json else _csv(csv_place) if csv_place else _table()
+    try:
+        with writer as write:
+            yield write
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = csv_place if csv_place not in (None, "-") else "the results"
+        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {REMEDY}") from None
+
+
+@contextmanager
+def _json_lines():
+    def write(picture) -> None:
+        faces = [
+            {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
+             "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
+            for f in picture.faces
+        ]  # fmt: skip
+        print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
+
+    yield write
+
+
+@contextmanager
+def _csv(place: str):
+    if os.path.splitext(place)[1].lower() in EXTENSIONS:  # `--csv a.jpg b.jpg` would destroy a picture
+        raise InputError(f"--csv {place}: is the name of a picture; give the table's name after --csv")
+    stream = sys.stdout if place == "-" else open(place, "w", newline="", encoding="utf-8")
+    try:
+        table = csv.DictWriter(stream, COLUMNS)
+        table.writeheader()
+
+        def write(picture) -> None:
+            for face in picture.faces:
+                row = to_row(face) | {"path": printable(picture.source)}
+                table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+            stream.flush()  # rows are there as they come, also for a reader of the file
+
+        yield write
+    finally:
+        if place != "-":
+            stream.close()
+
+
+@contextmanager
+def _table():
+    titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
+    head = [titles, "-" * len(titles)]
+
+    def write(picture) -> None:
+        while head:  # not before there is something to head
+            tqdm.write(head.pop(0))
+        name = printable(picture.source.name)
+        name = name if len(name) <= 32 else "…" + name[-31:]
+        if not picture.faces:
+            tqdm.write(f"{name:<32} no face found")
+        for face in picture.faces:
+            x, y, w, h = face.box
+            emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
+            gender = f"{face.gender} {face.genders[face.gender]:.0%}"
+            tqdm.write(
+                f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
+            )
+
+    yield write
+
+
+def _rounded(answers: dict[str, float]) -> dict[str, float]:
+    return {label: round(p, 4) for label, p in answers.items()}
+
+
+def write_faces(place: str, faces: np.ndarray, enlarge: int = 2, columns: int | None = None) -> None:
+    """Write faces (n, 48, 48) uint8: a grid into a picture, one after another into a .gif or .mp4, or each
+    into a file of its own in a folder (no extension).
+
+    enlarge: pixels of the file for one of a face. columns: of the grid; None: about twice as wide as high.
+    Raises InputError for an extension that is none of these, or a place that cannot be written.
+    """
+    large = faces.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    kind = check_faces(place)
+    if kind == "folder":
+        for number, face in enumerate(large):
+            image_io.write_image(Path(place) / f"{number:04}.png", face)
+    elif kind == "film":
+        image_io.write_animation(place, large)
+    else:
+        columns = columns or min(len(faces), math.ceil(math.sqrt(2 * len(faces))))
+        large = np.pad(large, ((0, -len(faces) % columns), (0, enlarge), (0, enlarge)), constant_values=255)
+        grid = large.reshape(-1, columns, *large.shape[1:]).swapaxes(1, 2)
+        image_io.write_image(place, grid.reshape(grid.shape[0] * grid.shape[1], -1))
+
+
+def check_faces(place: str) -> str:
+    """What ``write_faces`` makes of a place: "picture", "film" or "folder"; raises InputError as it does."""
+    suffix = Path(place).suffix.lower()
+    if suffix in (".gif", ".mp4"):
+        return "film"
+    if suffix in EXTENSIONS:
+        return "picture"
+    if suffix:
+        raise InputError(f"{printable(place)}: write a .png or .jpg, a .gif or .mp4, or into a folder")
+    return "folder"

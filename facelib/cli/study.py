@@ -1,0 +1,356 @@
+"""The laboratory's commands: audit, evaluate, experiment; and the notebooks: run, sweep, report.
+
+As in ``facelib.cli.app``, a command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from facelib.cli import train
+from facelib.cli.options import amount, command, grid, load_data, only_for, parameters, positive
+
+
+def add_commands(commands) -> None:
+    """Add the laboratory's parsers to ``facelib``'s."""
+    _audit_parser(commands)
+    train.add_command(commands)
+    _evaluate_parser(commands)
+    _experiment_parser(commands)
+    _run_parser(commands)
+    _sweep_parser(commands)
+    _report_parser(commands)
+
+
+# --- audit --------------------------------------------------------------------------------------------
+
+
+def _audit_parser(commands) -> None:
+    parser = command(
+        commands,
+        "audit",
+        audit,
+        "say which classes of a data set are rare or noisy, and what is copied, and write reports/metrics",
+        "  facelib audit --dataset toy       (drawn faces: compared with their truth)\n"
+        "  facelib audit --dataset fer2013   (half a minute)",
+    )
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    import json
+
+    from facelib.reporting import dataset_figures
+    from facelib.study.dataset_audit import record
+
+    data = load_data(arguments.dataset)
+    path = record(data)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    print(
+        json.dumps(written, indent=2, sort_keys=True) if arguments.json else dataset_figures.describe(written)
+    )
+    print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+# --- evaluate ----------------------------------------------------------------------------------------
+
+
+def _evaluate_parser(commands) -> None:
+    parser = command(
+        commands,
+        "evaluate",
+        evaluate,
+        "measure networks, side by side if there are several, and write reports/metrics",
+        "  facelib evaluate emotion --split PrivateTest\n"
+        "  facelib evaluate emotion --model facelib tiny baseline fer\n"
+        "  facelib evaluate emotion --speed --model facelib tiny fer\n"
+        "  facelib evaluate gender --data utkface64.parquet\n"
+        "  facelib evaluate vqvae                             (what coding leaves of PrivateTest)\n"
+        "  facelib evaluate generator --dataset fer2013       (a quarter of an hour; needs the package fer)",
+    )
+    parser.add_argument(
+        "task", nargs="?", default="emotion", choices=["emotion", "gender", "vqvae", "generator"]
+    )
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument(
+        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
+    )
+    parser.add_argument("--split", choices=["Training", "PublicTest", "PrivateTest"],
+        help="emotion: default PrivateTest")  # fmt: skip
+    parser.add_argument("--model", nargs="+", metavar="NAME",
+        choices=["facelib", "tiny", "baseline", "deepface", "fer"],
+        help="emotion: facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--mirror", action="store_true",
+        help="emotion: the networks look at the mirror image as well")  # fmt: skip
+    other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
+    parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
+    parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")
+    parser.add_argument("--judge", choices=["fer", "facelib"],
+        help="generator: the network that reads the faces (default fer)")  # fmt: skip
+    parser.add_argument("-n", type=positive, help="generator: faces an emotion (default 500)")
+    parser.add_argument("--detector", metavar="NAME|FILE", help="gender only: as in analyze")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    import json
+
+    emotion, drawn = ("emotion",), ("generator",)
+    only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
+    only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
+    only_for(arguments, prior=drawn, judge=drawn, n=drawn)
+    from facelib.study import evaluate_networks
+
+    if arguments.task in ("vqvae", "generator"):
+        from facelib.training.loop import import_keras
+
+        import_keras()
+        from facelib import paths
+        from facelib.models.generator import load_generator, load_network, weights_file
+        from facelib.study import evaluate_generator
+
+        data, runs = load_data(arguments.dataset), {"vqvae": arguments.codec}
+        if arguments.task == "generator":
+            runs["prior"] = arguments.prior
+        digests = [paths.digest(weights_file(*each))[:16] for each in runs.items()]
+        found = [evaluate_generator.record_codec(data, load_network("vqvae", runs["vqvae"]), digests[0])]
+        if arguments.task == "generator":
+            generator = load_generator(*runs.values())
+            options = {"judge": arguments.judge or "fer", "weights": " ".join(digests)}
+            found += [
+                evaluate_generator.record(data, generator, arguments.n or evaluate_generator.EACH, **options)
+            ]
+        print(
+            json.dumps(found, indent=2, sort_keys=True)
+            if arguments.json
+            else evaluate_generator.table(*found)
+        )
+        return 0
+    if arguments.task == "gender":
+        found = [evaluate_networks.gender(arguments.data, arguments.detector or "haar")]
+    elif arguments.speed:
+        found = [evaluate_networks.speed(arguments.model or ["facelib"])]
+    else:
+        data = load_data(arguments.dataset)
+        found = evaluate_networks.emotion(
+            data, arguments.split or "PrivateTest", arguments.model or ["facelib"], arguments.mirror
+        )
+    if arguments.json or arguments.speed:
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
+    else:
+        print(evaluate_networks.table(found))
+    return 0
+
+
+# --- experiment ---------------------------------------------------------------------------------------
+
+
+def _experiment_parser(commands) -> None:
+    parser = command(
+        commands,
+        "experiment",
+        experiment,
+        "run the controlled study of cures, of second stages, of generated faces, or ask why fear is misread",
+        "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
+        "  facelib experiment imbalance --dataset fer2013 --seeds 3 -j 2  (two hours on two cores)\n"
+        '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
+        "  facelib experiment two-stage --dataset fer2013\n"
+        "  facelib experiment generated --dataset fer2013                 (do drawn faces help?)\n"
+        "  facelib experiment confusion --model baseline                  (five minutes)\n"
+        "A killed study goes on where it was.",
+    )
+    parser.add_argument("study", choices=["imbalance", "two-stage", "generated", "confusion"])
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
+        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of an arm (default 3)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="only these, beside none")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="passes over Training (default 8)")
+    parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
+    parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N",
+        help="so many runs at a time, each on its share of the cores")  # fmt: skip
+    parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
+        help="confusion only: the network that is asked (default baseline)")  # fmt: skip
+
+
+def experiment(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from facelib import paths
+    from facelib.study import experiments
+    from facelib.training.loop import import_keras
+
+    data = load_data(arguments.dataset)
+    import_keras()
+    if arguments.study == "confusion":
+        from facelib.models import registry
+        from facelib.study import confusion
+
+        task = registry.SHIPPED.get(arguments.model)
+        print(confusion.record(
+            data, registry.load_emotion_model(arguments.model), arguments.model,
+            weights=task and registry.WEIGHTS / f"{task}.weights.h5",
+        ))  # fmt: skip
+        return 0
+    folder = Path(arguments.output) if arguments.output else paths.runs()
+    path = experiments.record(
+        arguments.study,
+        data,
+        folder,
+        arms=arguments.arms,
+        seeds=arguments.seeds,
+        epochs=arguments.epochs,
+        fast=arguments.fast,
+        progress=lambda line: print(line, flush=True),
+        jobs=arguments.jobs,
+    )
+    print(experiments.table(path))
+    print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+# --- the notebooks: run, sweep ------------------------------------------------------------------------
+
+
+def _run_parser(commands) -> None:
+    parser = command(
+        commands,
+        "run",
+        run,
+        "execute the notebooks and keep the results",
+        "  facelib run\n"
+        "  facelib run 01-deepface-pipeline --param seed=1\n"
+        "  facelib run -j 2 --resume                        (only what has changed since)\n"
+        "  facelib run --parameters full.yml --timeout 7200 --memory 8",
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="names or numbers; none: all of them"
+    )
+    _notebook_options(parser)
+    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N", help="so many at a time")
+    parser.add_argument("--resume", action="store_true",
+        help="pass over those that nothing has changed for: notebook, parameters, facelib, data")  # fmt: skip
+
+
+def _notebook_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    parser.add_argument("--parameters", metavar="FILE", help="a YAML file of them; --param goes before it")
+    parser.add_argument("--timeout", type=amount, default=3600, metavar="SECONDS",
+        help="a notebook that takes longer is ended (default 3600)")  # fmt: skip
+    parser.add_argument("--memory", type=amount, metavar="GB",
+        help="a notebook that holds more, with all its processes, is ended")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from facelib.batch import runner
+
+    chosen = parameters(arguments.param, arguments.parameters)
+    if arguments.dataset != "auto":
+        chosen["dataset"] = arguments.dataset
+    return runner.run(
+        arguments.notebooks,
+        chosen,
+        arguments.timeout,
+        jobs=arguments.jobs,
+        memory=_bytes(arguments.memory),
+        resume=arguments.resume,
+    )
+
+
+def _bytes(gigabytes: float | None) -> float | None:
+    return None if gigabytes is None else gigabytes * 1e9
+
+
+def _sweep_parser(commands) -> None:
+    parser = command(
+        commands,
+        "sweep",
+        sweep,
+        "run a notebook for every combination of parameters, and put what it records in one table",
+        "  facelib sweep 04 --param seed=0..4 --param n_faces=1500,6000\n"
+        "  facelib sweep 04 --parameters grid.yml --workers 4\n"
+        "  facelib sweep 04 --param seed=0..99 --scheduler tcp://10.0.0.1:8786\n"
+        "A killed sweep, called again, runs only what is missing. Needs `pip install facelib[cluster]`.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="name or number")
+    _notebook_options(parser)
+    parser.add_argument("--workers", type=positive, default=2, metavar="N",
+        help="processes on this machine (default 2)")  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+        help="a running Dask cluster, such as tcp://10.0.0.1:8786")  # fmt: skip
+    parser.add_argument("--output", metavar="DIR", help="default runs/sweeps/NOTEBOOK")
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from facelib.batch import sweep as batch_sweep
+
+    axes = grid(arguments.param, arguments.parameters)
+    if arguments.dataset != "auto":
+        axes["dataset"] = [arguments.dataset]
+    return batch_sweep.sweep(
+        arguments.notebook,
+        axes,
+        workers=arguments.workers,
+        scheduler=arguments.scheduler,
+        output=arguments.output and Path(arguments.output),
+        timeout=arguments.timeout,
+        memory=_bytes(arguments.memory),
+    )
+
+
+# --- report -------------------------------------------------------------------------------------------
+
+
+def _report_parser(commands) -> None:
+    parser = command(
+        commands,
+        "report",
+        report,
+        "write the weekly reports, as HTML and PDF, from reports/metrics and reports/figures",
+        "  facelib report                                   (both weeks, in French)\n"
+        "  facelib report --week 2 --lang en\n"
+        "  facelib report --week 3 --authors us.yml --date 2026-12-04",
+    )
+    parser.add_argument("--week", type=int, choices=[2, 3], help="default: both")
+    parser.add_argument("--lang", default="fr", choices=["fr", "en"])
+    parser.add_argument("--authors", metavar="FILE", help="default reports/authors.yml, which says how")
+    parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest measurement's")
+
+
+def _day(text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write it as in 2026-12-04") from None
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from facelib import paths
+    from facelib.errors import InputError
+    from facelib.reporting import weekly_report
+
+    place = paths.metrics().parent / "authors.yml"
+    given = arguments.authors or (str(place) if place.exists() else None)
+    authors = parameters([], given) if given else None
+    code = 0
+    for week in [arguments.week] if arguments.week else weekly_report.WEEKS:
+        try:
+            written, stale = weekly_report.build(week, arguments.lang, authors, arguments.date)
+        except InputError as error:  # the other week may be complete
+            print(f"facelib: {error}", file=sys.stderr)
+            code = 1
+            continue
+        for line in stale:
+            print(f"facelib: {line}", file=sys.stderr)
+        print(*written, sep="\n")
+    return code

@@ -1,0 +1,1 @@
+"""Network definitions and their files: nothing here trains or measures."""

@@ -1,0 +1,166 @@
+"""The networks that read emotions from a face."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facelib.emotions import EMOTIONS, FERPLUS
+
+if TYPE_CHECKING:
+    import keras
+
+#: Side of FER-2013's pictures and of every emotion network's input.
+EMOTION_SIDE = 48
+
+
+@functools.cache
+def normalisation() -> type[keras.layers.BatchNormalization]:
+    """Batch normalisation (arXiv:1502.03167), while TensorFlow trains by its fused kernel.
+
+    Keras makes it of a dozen operations there; with the kernel our networks learn 1.6 times as fast on
+    two cores. Elsewhere, and when a network is used, it is Keras's own layer, and so are its weights.
+    """
+    import keras
+    from keras import ops
+
+    class BatchNormalization(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            if not training or keras.backend.backend() != "tensorflow":
+                return super().call(inputs, training=training, mask=mask)
+            from tensorflow.compat.v1.nn import fused_batch_norm
+
+            gamma, beta = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
+            outputs, *found = fused_batch_norm(inputs, gamma, beta, epsilon=self.epsilon)
+            for moving, value in zip((self.moving_mean, self.moving_variance), found, strict=True):
+                moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            return outputs
+
+    return BatchNormalization
+
+
+#: Filters of the first convolution, (filters, stride, blocks) of each stage, and dropout before the answers.
+_EMOTION = {
+    "deep": (48, ((64, 1, 1), (128, 2, 2), (320, 2, 2)), 0.4),
+    "tiny": (24, ((32, 2, 2), (64, 2, 1)), 0.1),
+}
+#: Filters of the plain network's convolutions, between which the maps are halved, and its dropout.
+_PLAIN = (((32, 64), (128, 128), (256, 256), (384, 384)), 0.4)
+#: The network that ships as "facelib" has these columns, each of which was trained by itself.
+COLUMNS = ("deep", "plain")
+
+
+def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = False) -> keras.Model:
+    """An emotion network: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7) probabilities in FER-2013's order.
+
+    name: of ``COLUMNS``, "deep" with 3.8 M parameters and 225 M multiply-adds, "plain" with 3.3 M and 378 M;
+        or "tiny", under 0.1 M.
+    votes: for training, takes any side from 32 up and gives (n, 17): the seven, then the ten shares of the
+        FER+ annotators' votes, a second task on the same features.
+    shipped: for use, without normalisation layers (``finish`` folds them into the convolutions).
+
+    "deep" and "tiny": a strided convolution first, so that the work happens on 24x24 maps and smaller;
+    residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink (arXiv:1812.01187).
+    "plain": eight convolutions, the first two on all pixels (arXiv:1409.1556). Both: batch normalisation
+    (arXiv:1502.03167), global average pooling, which is what lets the side vary.
+    """
+    from keras import Input, Model, layers
+
+    numbers = itertools.count()
+
+    def convolve(x, filters, stride=1, kernel=3):
+        i = next(numbers)
+        options = {"strides": stride, "padding": "same", "use_bias": shipped, "name": f"conv{i}"}
+        x = layers.Conv2D(filters, kernel, **options)(x)
+        return x if shipped else normalisation()(momentum=0.95, name=f"norm{i}")(x)
+
+    def block(x, filters, stride=1):
+        y = convolve(layers.ReLU()(convolve(x, filters, stride)), filters)
+        if stride > 1:
+            x = layers.AveragePooling2D(2)(x)
+        if x.shape[-1] != filters:
+            x = convolve(x, filters, kernel=1)
+        return layers.ReLU()(layers.Add()([x, y]))
+
+    side = None if votes else EMOTION_SIDE
+    x = inputs = Input((side, side, 1))
+    if name == "plain":
+        stages, dropout = _PLAIN
+        for i, stage in enumerate(stages):
+            x = layers.MaxPooling2D(2)(x) if i else x
+            for filters in stage:
+                x = layers.ReLU()(convolve(x, filters))
+    else:
+        stem, stages, dropout = _EMOTION[name]
+        x = layers.ReLU()(convolve(inputs, stem, stride=2, kernel=5))  # (n, 24, 24, stem)
+        for filters, stride, depth in stages:
+            for i in range(depth):
+                x = block(x, filters, stride if i == 0 else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    if shipped:
+        features = Model(inputs, x, name="features")
+        inputs = Input((side, side, 1))
+        x = features(inputs)
+    x = layers.Dropout(dropout)(x)
+    answers = layers.Dense(len(EMOTIONS), activation="softmax", dtype="float32", name="emotion")(x)
+    if votes:
+        shares = layers.Dense(len(FERPLUS), activation="softmax", dtype="float32", name="votes")(x)
+        answers = layers.Concatenate(dtype="float32")([answers, shares])
+    return Model(inputs, answers, name=f"emotion_{name}")
+
+
+def finish(model: keras.Model, name: str, temperature: float = 1.0, bias=0.0) -> keras.Model:
+    """The network as it is shipped, from one that was trained with ``votes``.
+
+    Each normalisation is folded into the convolution before it: both are linear. temperature, bias (7,): a
+    calibration, softmax(logits / temperature + bias), folded into the last layer.
+    """
+    shipped = emotion_network(name, shipped=True)
+    for layer in shipped.get_layer("features").layers:
+        if layer.name.startswith("conv"):
+            norm = model.get_layer(layer.name.replace("conv", "norm"))
+            gamma, beta, mean, variance = norm.get_weights()
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            layer.set_weights([model.get_layer(layer.name).get_weights()[0] * scale, beta - mean * scale])
+    kernel, offset = model.get_layer("emotion").get_weights()
+    shipped.get_layer("emotion").set_weights([kernel / temperature, offset / temperature + bias])
+    return shipped
+
+
+def columns() -> keras.Model:
+    """Two networks that look at the same picture: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7).
+
+    A multi-column network (arXiv:1202.2745): the answer is the softmax of the mean of both's logits, and that
+    is one linear layer over both's features.
+    """
+    from keras import Input, Model, layers
+
+    inputs = Input((EMOTION_SIDE, EMOTION_SIDE, 1))
+    inside = [emotion_network(name, shipped=True).get_layer("features") for name in COLUMNS]
+    for name, column in zip(COLUMNS, inside, strict=True):
+        column.name = name
+    features = Model(inputs, layers.Concatenate()([column(inputs) for column in inside]), name="features")
+    answers = layers.Dense(len(EMOTIONS), activation="softmax", dtype="float32", name="emotion")
+    inputs = Input((EMOTION_SIDE, EMOTION_SIDE, 1))
+    return Model(inputs, answers(features(inputs)), name="emotion_facelib")
+
+
+def join(trained: Sequence[keras.Model], temperature: float = 1.0, bias=0.0) -> keras.Model:
+    """``columns`` with what its columns learnt. trained: finished networks, in the order of ``COLUMNS``;
+    temperature, bias: a calibration of the mean of their logits, as in ``finish``."""
+    joined = columns()
+    for name, model in zip(COLUMNS, trained, strict=True):
+        joined.get_layer("features").get_layer(name).set_weights(model.get_layer("features").get_weights())
+    kernels, offsets = zip(*(model.get_layer("emotion").get_weights() for model in trained), strict=True)
+    share = 1 / len(COLUMNS) / temperature
+    joined.get_layer("emotion").set_weights([np.concatenate(kernels) * share, sum(offsets) * share + bias])
+    return joined
+
+
+def emotion_inputs(images: np.ndarray) -> np.ndarray:
+    """Pictures as every emotion network takes them: (n, 48, 48) uint8 -> (n, 48, 48, 1) float32 in [0, 1]."""
+    return images[..., None].astype(np.float32) / 255

@@ -1,0 +1,374 @@
+"""The weekly report: ``facelib report`` puts the texts of ``templates`` and measured numbers together.
+
+A text says nothing about a result that it does not read from ``reports/metrics``: the templates hold words,
+the files hold numbers, and which of two sentences is printed depends on the numbers. A file that is missing
+is an error that names the command which makes it. One that was measured on other data, or with other weights
+than the package ships, is *stale*: it is printed all the same, and marked as such in the report.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from facelib import paths
+from facelib.emotions import EMOTIONS
+from facelib.errors import InputError
+from facelib.models import registry
+from facelib.reporting import markup
+from facelib.study import metrics
+
+TEMPLATES = paths.PACKAGE / "reporting" / "templates"
+#: Where nobody is named.
+NOBODY = {"authors": [{"name": "L'équipe facelib"}]}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that reports quote: its name in ``reports/metrics`` or, with .png, in ``reports/figures``.
+
+    command: what makes it. cards: the model cards whose weights it was measured with, in the order in which
+    the file names their digests. data: the model card whose data it was measured on.
+    """
+
+    slug: str
+    command: str
+    cards: tuple[str, ...] = ()
+    data: str = ""
+
+    @property
+    def path(self) -> Path:
+        if self.slug.endswith(".png"):
+            return paths.figures() / self.slug
+        return paths.metrics() / f"{self.slug}.json"
+
+    def __str__(self) -> str:
+        return self.path.relative_to(paths.home()).as_posix()
+
+
+def _emotion(model: str, *cards: str) -> Source:
+    command = "facelib evaluate emotion --dataset fer2013 --model facelib tiny baseline fer"
+    return Source(f"06-emotion-fer2013-privatetest-{model}", command, cards, "emotion")
+
+
+#: Everything that reports quote, under the name that the texts call it by.
+SOURCES = {
+    "astronaut": Source("01-astronaut.png", "facelib run 01-deepface-pipeline", ("emotion", "gender")),
+    "drawn": Source("02-drawn-faces.png", "facelib run 02-fer2013-imbalance"),
+    "faces": Source("08-faces.png", "facelib run 08-emotion-generation", registry.GENERATOR),
+    "detection": Source("01-detection", "python benchmarks/detection.py --photos DIR --yunet FILE"),
+    "framing": Source("01-framing", "python benchmarks/framing.py --photos DIR --yunet FILE", (), "emotion"),
+    "haar": Source("01-gender-haar", "facelib evaluate gender --data utkface64.parquet --detector haar",
+                   ("gender",), "gender"),
+    "yunet": Source("01-gender-yunet", "facelib evaluate gender --data utkface64.parquet --detector yunet",
+                    ("gender",), "gender"),
+    "throughput": Source("01-throughput", "python benchmarks/throughput.py --n 60 --photos DIR"),
+    "audit": Source("02-audit-fer2013", "facelib audit --dataset fer2013", (), "emotion"),
+    "confusion": Source("03-confusion-fer2013", "facelib experiment confusion --dataset fer2013",
+                        ("emotion-baseline",), "emotion"),
+    "facelib": _emotion("facelib", "emotion"),
+    "tiny": _emotion("tiny", "emotion-tiny"),
+    "baseline": _emotion("baseline", "emotion-baseline"),
+    "fer": _emotion("fer"),
+    "speed": Source("06-speed", "facelib evaluate emotion --speed --model facelib tiny baseline fer"),
+    "imbalance": Source("04-imbalance-fer2013",
+                        "facelib experiment imbalance --dataset fer2013 --seeds 3", (), "emotion"),
+    "two_stage": Source("05-two-stage-fer2013",
+                        "facelib experiment two-stage --dataset fer2013 --seeds 3", (), "emotion"),
+    "codec": Source("08-codec-fer2013", "facelib evaluate vqvae --dataset fer2013", ("vqvae",), "emotion"),
+    "generator": Source("08-generator-fer2013", "facelib evaluate generator --dataset fer2013",
+                        registry.GENERATOR, "emotion"),
+    "helped": Source("08-generated-fer2013", "facelib experiment generated --dataset fer2013 --seeds 3",
+                     registry.GENERATOR, "emotion"),
+}  # fmt: skip
+#: week -> what its report cannot be without, and what it shows as soon as it is there.
+WEEKS = {
+    2: (
+        ["astronaut", "drawn", "detection", "framing", "haar", "yunet", "throughput", "audit", "confusion"]
+        + ["facelib", "baseline", "fer"],
+        ["tiny", "speed"],
+    ),
+    3: (
+        ["audit", "imbalance", "two_stage", "facelib", "tiny", "baseline", "fer", "speed"]
+        + ["codec", "generator", "faces"],
+        ["helped"],
+    ),
+}
+NETWORKS = ("facelib", "tiny", "baseline", "fer")
+
+
+def build(
+    week: int, lang: str = "fr", authors: Mapping | None = None, date: str | None = None
+) -> tuple[list[Path], list[str]]:
+    """Write a week's report as HTML and PDF, whole or not at all.
+
+    week: of ``WEEKS``. lang: "fr" or "en". authors: as in ``reports/authors.yml``. date: ISO; None: the day
+    of the newest measurement, so that the same measurements give the same bytes.
+
+    Returns the paths, and a line for each source that is stale. Raises InputError for sources that are
+    missing or damaged, for authors without a name, or without the packages of the extra "notebooks".
+    """
+    try:
+        import jinja2
+        import typst  # noqa: F401  not to find out after all figures were drawn
+        import yaml
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
+    words, references = (
+        yaml.safe_load((TEMPLATES / f"{name}.yml").read_text(encoding="utf-8"))
+        for name in (lang, "references")
+    )
+    records = gather(week)
+    for study in {"imbalance", "two_stage", "helped"} & set(records):
+        for row in records[study]["metrics"]["rows"]:
+            row["title"] = words["arms"].get(row["name"], row["title"])
+    stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
+    environment = _environment(words)
+    try:
+        text = environment.get_template(f"week-{week}.{lang}.md").render(_context(records, words))
+        document = markup.parse(text)
+        names = [block.fields["figure"] for block in document.blocks if block.kind == "figure"]
+        pictures = {name: _picture(name, records, words) for name in names}
+    except (jinja2.UndefinedError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(
+            f"week {week}: a file in {paths.metrics()} lacks what the report quotes ({error}); make it again"
+        ) from error
+    page = {
+        "lang": lang,
+        "words": words,
+        "doc": document,
+        "date": date or max(record["date"] for record in records.values() if "date" in record),
+        "authors": _authors(authors or NOBODY, words),
+        "references": references,
+        "used": {name: SOURCES[name] for name in records},
+        "commands": {name: record.get("command", SOURCES[name].command) for name, record in records.items()},
+        "digests": {name: _digests(record) for name, record in records.items()},
+        "stale": stale,
+        "pictures": pictures,
+    }
+    folder = paths.metrics().parent / f"semaine-{week}"
+    written = [folder / f"{words['report']}.{kind}" for kind in ("html", "pdf")]
+    for path, content in zip(written, _printed(environment, page), strict=True):
+        with paths.atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    faults = [f"{SOURCES[name]} is stale; make it again with `{SOURCES[name].command}`" for name in stale]
+    return written, faults
+
+
+def _environment(words: Mapping):
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,  # what a file lacks is an error, not an empty place
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= markup.Numbers(words).filters() | {
+        "the": words["the"].__getitem__,
+        "emotion": words["emotions"].__getitem__,
+        "network": words["networks"].__getitem__,
+        "quoted": lambda text: json.dumps(text, ensure_ascii=False),
+        "data": lambda picture: f"data:{picture[0]};base64,{base64.b64encode(picture[1]).decode()}",
+    }
+    return environment
+
+
+def _printed(environment, page: Mapping) -> list[bytes]:
+    """A report as HTML and as PDF."""
+    import typst
+
+    def kept(picture: tuple[str, bytes]) -> str:
+        """Put a picture where Typst finds it, and return its name."""
+        name = f"{len(list(folder.iterdir()))}.{picture[0][6:9]}"  # svg, jpe
+        (folder / name).write_bytes(picture[1])
+        return name
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, files = Path(scratch), []
+        environment.filters["file"] = kept
+        for kind, writer in (("html", markup.Html), ("typ", markup.Typst)):
+            environment.filters["inline"] = writer(page["doc"], page["words"], page["lang"])
+            files.append(environment.get_template(f"page.{kind}").render(page).encode())
+        (source := folder / "page.typ").write_bytes(files[1])
+        return [
+            files[0],
+            typst.compile(source, root=folder, ignore_system_fonts=True, pdf_standards=["ua-1"]),
+        ]
+
+
+# --- what is there, and whether it still holds -----------------------------------------------------------
+
+
+def gather(week: int) -> dict[str, dict]:
+    """What stands in each of a week's sources, under its name in ``SOURCES``; of pictures, their weights.
+
+    Raises InputError that names each missing or damaged file, and the command that makes it.
+    """
+    wanted, welcome = WEEKS[week]
+    records, faults = {}, []
+    for name in [*wanted, *welcome]:
+        source = SOURCES[name]
+        try:
+            if source.path.suffix == ".png":
+                from PIL import Image
+
+                with Image.open(source.path) as picture:
+                    records[name] = {"weights": picture.info.get("weights")}  # who saved it may have said so
+            else:
+                records[name] = metrics.read_metrics(source.slug)
+        except FileNotFoundError:
+            if name in wanted:
+                faults.append(f"{source} is missing; make it with `{source.command}`")
+        except (OSError, ValueError):
+            faults.append(f"{source} is damaged; make it again with `{source.command}`")
+    if faults:
+        raise InputError(f"week {week} cannot be reported from {paths.home()}: {'. '.join(faults)}")
+    return records
+
+
+def _stale(source: Source, record: Mapping, words: Mapping) -> str:
+    """Why a source no longer fits the package, in the report's language; "" if it does, or does not say."""
+    shipped = set(registry.shipped())
+    cards = [registry.card(name) if name in shipped else {} for name in source.cards]
+    weights = " ".join(card.get("weights_digest", "–") for card in cards)
+    if weights and record.get("weights") not in (None, weights):
+        return words["stale_weights"].format(record["weights"], weights)
+    data = registry.card(source.data)["data_digest"] if source.data else None
+    if data and record.get("data") != data:
+        return words["stale_data"].format(record.get("data"), data)
+    return ""
+
+
+def _digests(record: Mapping) -> list[str]:
+    return [digest for key in ("data", "weights") for digest in (record.get(key) or "").split()]
+
+
+# --- what the texts see ----------------------------------------------------------------------------------
+
+
+def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
+    """What a text can name: each source by its name, its metrics beside its own fields; and a few verbs."""
+    from facelib.reporting import study_figures
+    from facelib.study import significance
+
+    flat = {name: {**record, **record.get("metrics", {})} for name, record in records.items()}
+
+    def least(values: Mapping, key: str = "", sign: int = 1) -> str:
+        """The name of the least value, or of the one whose ``key`` is least; what is null does not count."""
+        found = {name: value[key] if key else value for name, value in values.items()}
+        return min((n for n in found if found[n] is not None), key=lambda n: sign * found[n])
+
+    def above(one: Mapping, other: Mapping) -> list[str]:
+        """Emotions whose recall has an interval that lies above the other's."""
+        ends = one["recall_interval"], other["recall_interval"]
+        return [e for e in EMOTIONS if (ends[0][e][0] or 0) > (ends[1][e][1] or 0)]
+
+    def duels(networks: Mapping[str, Mapping]) -> dict[str, dict]:
+        """McNemar's test of our network against each other one, p after Holm's correction."""
+        pairs = {n: m["against"] for n, m in networks.items() if m["against"]["model"] == "facelib" != n}
+        corrected = significance.holm([each["p"] for each in pairs.values()]).tolist()
+        return {name: {**pairs[name], "p": p} for name, p in zip(pairs, corrected, strict=True)}
+
+    def effects(study: Mapping, metric: str, control: str = "none") -> dict[str, list]:
+        """The arms that raise a metric, or lower it, also after Holm's correction; strongest first."""
+        found = [(*study_figures.change(row, metric, control=control), row) for row in study["rows"]]
+        held = sorted((each for each in found if each[2]), key=lambda each: -abs(each[0]))
+        return {"up": [e[3] for e in held if e[0] > 0], "down": [e[3] for e in held if e[0] < 0]}
+
+    return {name: flat.get(name) for name in SOURCES} | {
+        "words": words,
+        "EMOTIONS": EMOTIONS,
+        "networks": {name: flat[name] for name in NETWORKS if name in flat},
+        "cards": {name: registry.card(name) for name in registry.shipped()},
+        "named": lambda rows, key: {row[key]: row for row in rows},
+        "where": lambda rows, key: [e for e in EMOTIONS if rows[e][key]],
+        "cells": lambda matrix, e: dict(zip(EMOTIONS, matrix[EMOTIONS.index(e)], strict=True)),
+        "log2": math.log2,
+        "least": least,
+        "most": lambda values, key="": least(values, key, -1),
+        "above": above,
+        "duels": duels,
+        "effects": effects,
+        "find": study_figures.find,
+        "change": study_figures.change,
+        "excess": metrics.excess,
+        "honest": metrics.honest_error,
+    }
+
+
+def _authors(given: Mapping, words: Mapping) -> dict:
+    people = [each if isinstance(each, dict) else {"name": each} for each in given.get("authors") or ()]
+    people = [{"affiliation": "", "email": "", **each} for each in people]
+    if not people or not all(each.get("name") for each in people):
+        raise InputError("the file of authors wants a list `authors:` in which each has a `name:`")
+    lines = [f"{words[key]}{words['colon']}{given[key]}" if key in words else str(given[key])
+             for key in ("course", "teacher", "group", "year") if given.get(key)]  # fmt: skip
+    return {"people": people, "names": [str(each["name"]) for each in people], "lines": lines}
+
+
+# --- pictures --------------------------------------------------------------------------------------------
+
+
+def _picture(name: str, records: Mapping[str, Mapping], words: Mapping) -> tuple[str, bytes]:
+    """A picture of the report, its type and its bytes: drawn anew from the metrics, or from its file."""
+    if name not in SOURCES:
+        return "image/svg+xml", _drawn(name, records, words["labels"])
+    from PIL import Image
+
+    kept = io.BytesIO()
+    with Image.open(SOURCES[name].path) as picture:
+        gray = picture.convert("L" if picture.mode in ("L", "LA", "1") else "RGB")
+        gray.thumbnail((1200, 1200))
+        gray.save(kept, "JPEG", quality=85, optimize=True)  # a fifth of the PNG; a PDF takes it as it is
+    return "image/jpeg", kept.getvalue()
+
+
+def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes:
+    """A figure of the laboratory as SVG, its words in the report's language."""
+    import matplotlib
+    import numpy as np
+
+    from facelib.reporting import (
+        confusion_figures,
+        dataset_figures,
+        generator_figures,
+        result_figures,
+        study_figures,
+    )
+
+    networks = {key: records[key] for key in NETWORKS if key in records}
+
+    def shares(model: str) -> dict:
+        counts = np.array(records[model]["metrics"]["confusion"], float)
+        return {"counts": counts, "share": counts / np.maximum(counts.sum(1, keepdims=True), 1)}
+
+    def curves() -> dict:
+        return {key: record["metrics"]["reliability"] for key, record in networks.items()}
+
+    figure = {
+        "flow": lambda: dataset_figures.label_flow(records["audit"]["metrics"], "FER-2013"),
+        "plane": lambda: dataset_figures.rare_noisy({"": records["audit"]["metrics"]}),
+        "confusions": lambda: confusion_figures.matrices(
+            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")}
+        ),
+        "recalls": lambda: result_figures.recalls(networks),
+        "reliability": lambda: result_figures.reliability(curves()),
+        "overview": lambda: result_figures.overview(networks, records.get("speed")),
+        "cures": lambda: study_figures.cures(records["imbalance"]),
+        "stages": lambda: study_figures.stages(records["two_stage"]),
+        "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
+        "agreement": lambda: generator_figures.agreement(records["generator"]),
+    }[name]()
+    markup.translate(figure, labels)
+    kept = io.BytesIO()
+    # The salt replaces matplotlib's random numbering of an SVG's parts; letters are drawn, not named.
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        figure.savefig(kept, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return kept.getvalue()

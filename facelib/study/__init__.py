@@ -1,0 +1,1 @@
+"""What is measured and compared: metrics, significance, audits, experiments."""

@@ -1,0 +1,459 @@
+"""`facelib …` as people run it: tables, faults in one line, exit codes, a full disk, a reader who left."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from facelib.cli import app
+from facelib.data import synthetic_faces
+from facelib.models import registry
+from facelib.vision import image_io
+from facelib.vision.encoder import COLUMNS
+from helpers import ASTRONAUT, encoded, make_bad, picture, without_privileges
+
+FACE = (80, 65, 98, 98)  # in ASTRONAUT
+#: What is written meets a full disk or a closed pipe as late as it can, when Python ends.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+COMMANDS = (
+    "analyze", "data", "data fetch", "data import", "data info", "audit", "train", "evaluate", "experiment",
+    "run", "sweep", "report", "generate", "edit",
+)  # fmt: skip
+
+
+def facelib(*arguments, check: int | None = 0, **options) -> subprocess.CompletedProcess:
+    """Run the command in a process of its own; ``check`` is the exit code that it must have."""
+    command = [sys.executable, "-m", "facelib", *map(os.fspath, arguments)]
+    options = {"capture_output": True, "timeout": 300, "env": BUFFERED, **options}
+    done = subprocess.run(command, **options)
+    for name in ("stdout", "stderr"):
+        if isinstance(getattr(done, name), bytes):
+            setattr(done, name, getattr(done, name).decode())
+    assert check is None or done.returncode == check, (done.returncode, done.stderr)
+    assert not done.stderr or "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def main(capsys):
+    """Run the command in this process, which is faster: (exit code, stdout, lines of stderr)."""
+
+    def main(*arguments) -> tuple[int, str, list[str]]:
+        try:
+            code = app.main([os.fspath(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return main
+
+
+@pytest.fixture
+def good(tmp_path) -> Path:
+    """A folder with two pictures of one face and one of none."""
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    picture().save(folder / "a.png")
+    picture().save(folder / "deep" / "b.jpg", quality=95)
+    Image.fromarray(skimage.data.coffee()[:150, :150]).save(folder / "coffee.png")
+    return folder
+
+
+# --- a photograph ---------------------------------------------------------------------------------------
+
+
+def test_a_table_for_the_astronaut(tmp_path):
+    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "astronaut.png")
+    done = facelib("analyze", tmp_path / "astronaut.png")
+    title, rule, *rows = done.stdout.splitlines()
+    assert title.split() == ["picture", "x", "y", "w", "h", "sure", "emotion", "gender"]
+    assert len(rule) == len(title) and set(rule) == {"-"}
+    [row] = rows
+    name, x, y, w, h, sure, emotion, _, gender, _ = row.split()
+    assert name == "astronaut.png" and (emotion, gender) == ("happy", "woman") and float(sure) > 0.5
+    assert np.abs(np.subtract([int(v) for v in (x, y, w, h)], (176, 65, 98, 98))).max() <= 2
+    assert done.stderr == ""
+
+
+def test_a_group_of_drawn_people(tmp_path, main):
+    scene = synthetic_faces.draw_scene(6, seed=1)
+    image_io.write_image(tmp_path / "group.png", scene.picture)
+    code, out, err = main("analyze", tmp_path / "group.png", "--json")
+    assert (code, err) == (0, [])
+    found = [face["box"] for face in json.loads(out)["faces"]]
+    centres = scene.boxes[:, :2] + scene.boxes[:, 2:] / 2
+    inside = [any((b[0] < x < b[0] + b[2]) and (b[1] < y < b[1] + b[3]) for b in found) for x, y in centres]
+    assert sum(inside) >= 3  # the cascade knows photographs; half of the drawn people will do
+
+
+def test_json_lines(good, main):
+    code, out, err = main("analyze", good, "--json")
+    assert code == 0 and err[-1] == "2 faces in 3 pictures"
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["path"] for row in rows] == [str(good / n) for n in ("a.png", "coffee.png", "deep/b.jpg")]
+    assert [len(row["faces"]) for row in rows] == [1, 0, 1]
+    face = rows[0]["faces"][0]
+    assert np.abs(np.subtract(face["box"], FACE)).max() <= 2 and len(face["eyes"]) == 2
+    assert abs(sum(face["emotions"].values()) - 1) < 1e-3 and face["emotion"] == "happy"
+
+
+@pytest.mark.parametrize("place", ["-", "faces.csv"])
+def test_csv(place, good, main, tmp_path):
+    place = place if place == "-" else tmp_path / place
+    code, out, _ = main("analyze", good, "--csv", place)
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out if place == "-" else place.read_text(encoding="utf-8"))))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["path"] for row in rows] == [str(good / "a.png"), str(good / "deep" / "b.jpg")]
+    assert abs(sum(float(rows[0][name]) for name in ("woman", "man")) - 1) < 1e-3
+
+
+def test_detectors_and_limits(good, main):
+    code, out, _ = main("analyze", good / "coffee.png", "--detector", "none", "--json")
+    assert code == 0 and json.loads(out)["faces"][0]["box"] == [0, 0, 150, 150]
+    code, out, _ = main("analyze", good / "a.png", "--min-confidence", "1", "--json")
+    assert code == 0 and json.loads(out)["faces"] == []
+    code, out, _ = main("analyze", good / "coffee.png")
+    assert code == 0 and "coffee.png" in out and "no face found" in out
+
+
+# --- annotated pictures ---------------------------------------------------------------------------------
+
+
+def test_draw_does_not_write_over_originals(tmp_path, main):
+    (tmp_path / "sub").mkdir()
+    for name in ("photo.jpg", "sub/photo.jpg"):
+        picture().save(tmp_path / name)
+    before = (tmp_path / "sub" / "photo.jpg").read_bytes()
+    code, _, err = main("analyze", tmp_path, "--draw", tmp_path / "sub")
+    assert code == 1 and "holds files of yours" in err[-1]
+    assert (tmp_path / "sub" / "photo.jpg").read_bytes() == before
+
+
+def test_an_empty_name_is_not_the_current_folder(main):
+    code, out, err = main("analyze", "")
+    assert code == 1 and "empty name" in err[0] and out == ""  # no table without a row
+
+
+def test_draw(tmp_path, main):
+    """Two folders with pictures of the same names; names that differ in case only; a second run."""
+    for name in ("one/photo.png", "two/photo.jpg", "two/photo-2.png", "three/Photo.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture().save(tmp_path / name)
+    (tmp_path / "none.png").write_bytes(encoded(Image.new("RGB", (40, 30), "white"), "PNG"))
+    for _ in range(2):
+        code, _, err = main("analyze", tmp_path, "--draw", tmp_path / "drawn")
+        # The drawn pictures lie in the folder that is searched, and are not taken for new ones.
+        assert code == 0 and err[-1] == "4 faces in 5 pictures"
+        drawn = sorted(path.name for path in (tmp_path / "drawn").glob("[!.]*"))
+        assert drawn == ["Photo-2.jpg", "none.jpg", "photo-2-2.jpg", "photo-3.jpg", "photo.jpg"]
+    annotated = image_io.read_image(tmp_path / "drawn" / "photo.jpg")
+    assert annotated.shape == ASTRONAUT.shape
+    changed = np.abs(annotated - ASTRONAUT.astype(int)).max(2) > 60
+    assert changed[60:170, 75:185].sum() > 100 and changed[:50].sum() < 20  # around the face, not elsewhere
+    blank = image_io.read_image(tmp_path / "drawn" / "none.jpg")
+    assert blank.shape == (30, 40, 3) and blank.min() > 250
+
+
+def test_draw_never_overwrites_the_originals(good, main, monkeypatch):
+    before = (good / "a.png").read_bytes()
+    monkeypatch.chdir(good)
+    for pictures, folder in (
+        (good, good),
+        ("a.png", "."),
+        (good / "deep" / ".." / "a.png", good),
+        (".", good),
+    ):
+        code, out, [line] = main("analyze", pictures, "--draw", folder)
+        assert code == 1 and out == "" and "would overwrite the pictures there" in line
+    assert (good / "a.png").read_bytes() == before
+    assert sorted(os.listdir(good)) == ["a.png", "coffee.png", "deep"]
+
+
+def test_draw_into_a_file(good, main, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    code, out, [line] = main("analyze", good, "--draw", tmp_path / "taken")
+    assert code == 1 and f"{tmp_path / 'taken'}: cannot be a folder" in line and out == ""
+
+
+def test_draw_on_a_full_disk(good, tmp_path):
+    """Each picture that cannot be written is named; the analysis goes on; nothing half written stays."""
+
+    def few_blocks():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+    done = facelib("analyze", good, "--draw", tmp_path / "drawn", "--json", check=1, preexec_fn=few_blocks)
+    assert len(done.stdout.splitlines()) == 3
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[1:3] for line in lines[:2]] == [
+        [str(tmp_path / "drawn" / "a.jpg"), "cannot be written (File too large)"],
+        [str(tmp_path / "drawn" / "coffee.jpg"), "cannot be written (File too large)"],
+    ]
+    assert lines[-1] == "2 faces in 3 pictures; 3 faults, named above" and len(lines) == 4
+    assert os.listdir(tmp_path / "drawn") == []
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+def test_every_bad_picture_in_one_go(good, tmp_path):
+    """Each fault is one line, and everything else is there as if they were not."""
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    expected = make_bad(bad)
+    (tmp_path / "empty").mkdir()
+    names = [bad / name for name in expected]
+    done = facelib("analyze", *names, tmp_path / "empty", good, "--csv", tmp_path / "faces.csv", check=1)
+    *lines, last = done.stderr.splitlines()
+    assert len(lines) == len(expected) + 1
+    for name in expected:
+        assert sum(line.startswith(f"facelib: {bad / name}: ") for line in lines) == 1
+    assert sum("no picture in this folder" in line for line in lines) == 1
+    assert last == f"2 faces in {len(expected) + 3} pictures; {len(lines)} faults, named above"
+    with open(tmp_path / "faces.csv", encoding="utf-8") as stream:
+        assert [Path(row["path"]).name for row in csv.DictReader(stream)] == ["a.png", "b.jpg"]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_one_bad_picture_is_one_line(tmp_path, main):
+    for name in make_bad(tmp_path):
+        code, _, lines = main("analyze", tmp_path / name)
+        assert code == 1 and len(lines) == 1 and lines[0].startswith(f"facelib: {tmp_path / name}: "), name
+    (tmp_path / "empty").mkdir()
+    code, _, [line] = main("analyze", tmp_path / "empty")
+    assert code == 1 and f"{tmp_path / 'empty'}: no picture in this folder" in line
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1)])
+def test_thin_pictures_have_no_face(shape, tmp_path, main):
+    Image.fromarray(np.full((*shape, 3), 90, np.uint8)).save(tmp_path / "thin.png")
+    code, out, err = main("analyze", tmp_path / "thin.png", "--draw", tmp_path / "drawn")
+    assert code == 0 and "no face found" in out and err == []
+    assert image_io.read_image(tmp_path / "drawn" / "thin.jpg").shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("output", [[], ["--json"], ["--csv", "-"]], ids=["table", "json", "csv"])
+def test_odd_file_names(output, tmp_path, main):
+    """One line for each, in any form of output, and drawn under a name of their own."""
+    names = [b"a holiday.png", b"two\nlines.png", b"caf\xe9.png", b"-dash.png"]
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    try:
+        for name in names:
+            Path(folder, os.fsdecode(name)).write_bytes(encoded(picture(), "PNG"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    code, out, err = main("analyze", folder, "--draw", tmp_path / "drawn", *output)
+    assert code == 0 and err == ["4 faces in 4 pictures"]
+    lines = out.splitlines()
+    assert len(lines) == 4 + {"--json": 0, "--csv": 1}.get(output[0] if output else "", 2)
+    for shown in ("a holiday.png", "two\\nlines.png", "caf\\xe9.png", "-dash.png"):
+        shown = shown.replace("\\", "\\\\") if output == ["--json"] else shown
+        assert sum(shown in line for line in lines) == 1
+    drawn = {os.fsencode(path.name) for path in (tmp_path / "drawn").iterdir()}
+    assert drawn == {name.replace(b".png", b".jpg") for name in names}
+    for name in names:
+        Path(folder, os.fsdecode(name)).write_bytes(b"no picture")
+    code, _, err = main("analyze", folder)
+    assert code == 1 and len(err) == 5
+
+
+def test_a_terminal_that_knows_ascii_only(tmp_path):
+    folder = tmp_path / "été"
+    folder.mkdir()
+    picture().save(folder / "à la plage.png")
+    (folder / "ça.png").write_bytes(b"no picture")
+    done = facelib("analyze", folder, check=1, env=BUFFERED | {"PYTHONIOENCODING": "ascii"})
+    assert "\\xe0 la plage.png" in done.stdout and "happy" in done.stdout
+    assert done.stderr.count("\\xe7a.png: is not a picture") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such permissions")
+def test_no_permission(main, tmp_path_factory):
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    try:
+        folder.chmod(0o755)
+        for name in ("open.png", "secret.png"):
+            (folder / name).write_bytes(encoded(picture(), "PNG"))
+        (folder / "secret.png").chmod(0)
+        with without_privileges():
+            if not (registry.WEIGHTS / "emotion.onnx").is_file():
+                pytest.skip("the checkout itself is closed to others, as in root's home")
+            code, out, err = main("analyze", folder, "--json")
+            closed, _, [line] = main("analyze", folder / "open.png", "--csv", folder / "faces.csv")
+    finally:
+        shutil.rmtree(folder)
+    assert code == 1 and len(out.splitlines()) == 1 and len(err) == 2
+    assert err[0].startswith(f"facelib: {folder / 'secret.png'}: no permission to read it")
+    assert closed == 1 and f"{folder / 'faces.csv'}: cannot be written (Permission denied)" in line
+
+
+# --- where results cannot go ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_full_disks(good, main):
+    code, _, [line] = main("analyze", good / "a.png", "--csv", "/dev/full")
+    assert code == 1 and line.startswith("facelib: /dev/full: cannot be written (No space left on device)")
+    with open("/dev/full", "w") as full:
+        done = facelib(
+            "analyze", good / "a.png", check=1, stdout=full, stderr=subprocess.PIPE, capture_output=False
+        )
+    [line] = done.stderr.splitlines()
+    assert "cannot be written (No space left on device)" in line
+
+
+def test_places_that_do_not_exist(good, main, tmp_path):
+    code, out, [line] = main("analyze", good / "a.png", "--csv", tmp_path / "no" / "faces.csv")
+    assert code == 1 and out == "" and f"{tmp_path / 'no' / 'faces.csv'}: cannot be written" in line
+    before = (good / "a.png").read_bytes()
+    code, _, [line] = main("analyze", "--csv", good / "a.png", good / "deep")
+    assert code == 1 and "is the name of a picture" in line
+    assert (good / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["", "--json", "--csv -"])
+def test_a_reader_who_has_enough(output, good):
+    command = f"{sys.executable} -m facelib analyze {good} {output} | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env=BUFFERED,
+        capture_output=True,
+        timeout=300,
+        text=True,
+    )
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
+    assert done.stderr in ("", "2 faces in 3 pictures\n")
+
+
+def test_a_closed_stdout(good):
+    command = f"{sys.executable} -m facelib analyze {good} >&-"
+    done = subprocess.run(["bash", "-c", command], env=BUFFERED, capture_output=True, timeout=300, text=True)
+    assert done.returncode == 0 and done.stderr == "2 faces in 3 pictures\n"
+
+
+# --- data -----------------------------------------------------------------------------------------------
+
+
+def test_data_fetch_says_what_to_do_by_hand(main, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    item = replace(registry.DOWNLOADS["yunet"], url="http://127.0.0.1:9/yunet.onnx")
+    monkeypatch.setitem(registry.DOWNLOADS, "yunet", item)
+    code, out, [line] = main("data", "fetch", "yunet")
+    assert code == 1 and out == ""
+    assert f"by hand: download {item.url} and put it at {item.path}" in line
+    code, _, [line] = main("analyze", "a.png", "--detector", "yunet")
+    assert code == 1 and "`facelib data fetch yunet`" in line
+
+
+def test_data_info_names_what_is_missing(main, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    code, out, _ = main("data", "info")
+    assert code == 0
+    for name in registry.DOWNLOADS:
+        assert f"not here; `facelib data fetch {name}`" in out
+    path = registry.DOWNLOADS["yunet"].path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert f"here: {path}" in main("data", "info")[1]
+
+
+def test_data_import_of_nothing(main, tmp_path):
+    code, _, [line] = main("data", "import", tmp_path / "gone.csv")
+    assert code == 1 and "gone.csv" in line
+
+
+# --- help and usage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command, main):
+    code, out, err = main(*command.split(), "--help")
+    assert (code, err) == (0, [])
+    assert f"facelib {command}" in out.split("examples:")[1]
+    assert max(len(line) for line in out.splitlines()) <= 120
+
+
+def test_help_names_every_command(main):
+    _, out, _ = main("--help")
+    assert all(f"\n    {command}" in out for command in COMMANDS if " " not in command)
+    code, out, _ = main("--version")
+    assert code == 0 and out.startswith("facelib ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["analyse", "a.jpg"],
+        ["analyze"],
+        ["analyze", "a.jpg", "--colour"],
+        ["analyze", "a.jpg", "--json", "--csv", "b.csv"],
+        ["analyze", "a.jpg", "--min-confidence", "2"],
+        ["analyze", "a.jpg", "--min-confidence", "high"],
+        ["analyze", "a.jpg", "--batch-size", "0"],
+        ["analyze", "a.jpg", "--batch-size", "many"],
+        ["data"],
+        ["data", "fetch", "imagenet"],
+    ],
+)
+def test_wrong_usage(arguments, main):
+    code, out, err = main(*arguments)
+    assert code == 2 and out == ""
+    assert (
+        err[0].startswith("usage: facelib")
+        and "error: " in err[-1]
+        and "_" not in err[-1].split("error: ")[1]
+    )
+
+
+def test_wrong_combinations_are_the_input_s_fault(main, good):
+    code, _, [line] = main("analyze", good, "--mode", "deepface", "--detector", "none")
+    assert code == 1 and 'goes with detector "haar" only' in line
+    code, _, [line] = main("analyze", good, "--detector", "mtcnn")
+    assert code == 1 and "choose haar, yunet, none or a YuNet file" in line
+
+
+def test_interruption(good, main, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(image_io, "read_image", interrupted)
+    code, _, err = main("analyze", good / "a.png")
+    assert code == 130 and err == ["facelib: interrupted"]
+
+
+def test_options_of_another_task_are_refused(main):
+    for arguments, why in (
+        (["vqvae", "--teacher", "facelib"], "--teacher is for emotion and prior, not for vqvae"),
+        (["vqvae", "--start", "runs/x"], "--start is for emotion and prior, not for vqvae"),
+        (["prior", "--codec", "runs/x", "--ship"], "train and --ship that one first"),
+        (["prior", "--teacher", "tiny", "facelib"], "a prior has one teacher"),
+        (["emotion", "--ship"], "a column ships beside the other"),
+        (["emotion", "--columns", "a", "b", "--teacher", "tiny"], "--columns trains nothing"),
+        (
+            ["emotion", "--columns", "a", "b", "--dataset", "toy"],
+            "a: no finished run is there; train it first",
+        ),
+        (["emotion", "--teacher", "runs/x", "--dataset", "toy"], "runs/x: no finished run is there"),
+    ):
+        code, _, said = main("train", *arguments)
+        assert code == 1 and why in said[-1]

@@ -1,0 +1,249 @@
+"""Drawn faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from facelib.data import degradation, synthetic_faces
+from facelib.data.synthetic_drawing import PROTOTYPES, RECIPES, UNITS, traits
+from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER
+
+N = 6000
+#: Pinned bytes of load_toyfaces(400, seed=3). A change of the drawing changes them, and must be meant.
+PINNED = "c7e5b5bf35c0d3bf"
+
+
+@pytest.fixture(scope="module")
+def data():
+    start = time.process_time()  # other work on the machine must not fail us
+    made = synthetic_faces.load_toyfaces(N, seed=0)
+    made.extra["seconds"] = time.process_time() - start
+    return made
+
+
+def sha(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def rows(images: np.ndarray) -> list[bytes]:
+    return [image.tobytes() for image in images]
+
+
+def test_six_thousand_faces_take_at_most_ten_seconds_of_one_core(data):
+    assert data.extra["seconds"] <= 10
+
+
+def test_types_shapes_and_ranges(data):
+    assert [len(split) for _, split in data] == [4800, 600, 600]
+    for name, split in data:
+        n, truth = len(split), data.extra[name]
+        assert split.images.shape == (n, 48, 48) and split.images.dtype == np.uint8
+        assert split.labels.shape == (n,) and split.labels.dtype == np.int64
+        assert split.votes.shape == (n, 10) and split.votes.dtype == np.uint8
+        assert (split.votes.sum(1) == 10).all()
+        assert len(truth) == n and truth.units.shape == (n, 12)
+        assert truth.units.min() >= 0 and truth.units.max() <= 1
+
+
+def test_classes_stand_in_fer2013s_proportions(data):
+    for name, split in data:
+        wanted = (
+            np.array(synthetic_faces.OFFICIAL_COUNTS[name])
+            / sum(synthetic_faces.OFFICIAL_COUNTS[name])
+            * len(split)
+        )
+        assert np.abs(np.bincount(split.labels, minlength=7) - wanted).max() < 1
+
+
+def test_the_truth_knows_every_duplicate_and_there_is_no_other(data):
+    everything = np.concatenate([split.images for _, split in data])
+    source = np.concatenate([data.extra[name].duplicate_of for name in data.splits])
+    copies = np.flatnonzero(source >= 0)
+    assert (everything[copies] == everything[source[copies]]).all()
+    assert (source[copies] < len(data.train)).all() and (source[source[copies]] == -1).all()
+    assert len(set(rows(everything))) == N - len(copies)
+    assert len(copies) / N == pytest.approx(1851 / 35887, rel=0.05)
+
+
+def test_eight_per_cent_of_the_test_pictures_stand_in_training_and_some_disagree(data):
+    training = set(rows(data.train.images))
+    for split in (data.public_test, data.private_test):
+        assert np.mean([row in training for row in rows(split.images)]) == pytest.approx(0.08, abs=0.005)
+    disagree = total = 0
+    for name, split in data:
+        source = data.extra[name].duplicate_of
+        copy = source >= 0
+        disagree += (split.labels[copy] != data.train.labels[source[copy]]).sum()
+        total += copy.sum()
+    assert 0.02 < disagree / total < 0.06  # FER-2013: 57 of 1,514 groups
+
+
+def test_pictures_without_a_face_are_few_and_the_voters_see_it(data):
+    no_face = FERPLUS.index("NF")
+    for name, split in data:
+        truth = data.extra[name]
+        faceless = truth.kind > 0
+        assert 0.005 <= faceless.mean() <= 0.01
+        assert (truth.emotion[faceless] == -1).all() and (truth.emotion[~faceless] >= 0).all()
+        assert (split.votes[faceless].argmax(1) == no_face).all()
+        assert (split.votes[~faceless, no_face] == 0).all()
+        constant = truth.kind == synthetic_faces.KINDS.index("constant")
+        assert ((np.ptp(split.images, axis=(1, 2)) == 0) == constant).all()
+
+
+def test_noise_hits_fear_hardest_and_the_voters_side_with_the_truth(data):
+    labels, truth = data.train.labels, data.extra["Training"]
+    face = truth.kind == 0
+    holds = [np.mean(truth.emotion[face & (labels == k)] == k) for k in range(7)]
+    fear = EMOTIONS.index("fear")
+    assert np.argmin(holds) == fear and holds[fear] < 0.65 and min(np.delete(holds, fear)) > 0.75
+    wrong = truth.emotion[face & (labels == fear) & (truth.emotion != fear)]
+    assert set(np.bincount(wrong, minlength=7).argsort()[-3:]) == {4, 5, 6}  # sad, surprise, neutral
+    majority = data.train.votes.argmax(1)
+    seen = np.array([FERPLUS_TO_FER.get(column, -1) for column in range(10)])[majority]
+    assert np.mean(seen[face] == truth.emotion[face]) > 0.85
+    assert np.mean(seen[face & (labels == fear)] == fear) < 0.65
+
+
+def test_softness_and_compression_leave_their_marks(data):
+    truth, images = data.extra["Training"], data.train.images.astype(float)
+    face = truth.kind == 0
+    edges = np.abs(np.diff(images, axis=2)).mean((1, 2))
+    sharp = edges[face & (truth.blur == 0) & (truth.resolution == 48)].mean()
+    for soft in (truth.blur == 1.0, truth.resolution == 24):
+        assert edges[face & soft].mean() < 0.8 * sharp
+    assert ((truth.quality >= 30) & (truth.quality <= 100)).all() and (truth.quality < 100).mean() > 0.5
+
+
+def test_compression_quantises_and_quality_100_changes_nothing():
+    noise = np.random.default_rng(0).integers(0, 256, (2, 48, 48)).astype(np.uint8)
+    assert (degradation.compress(noise, np.array([100, 100])) == noise).all()
+    errors = [
+        np.abs(degradation.compress(noise, np.array([q, q])) - noise.astype(float)).mean()
+        for q in (95, 60, 20)
+    ]
+    assert 0 < errors[0] < errors[1] < errors[2]
+    flat = np.full((1, 48, 48), 77, np.uint8)
+    assert np.abs(degradation.compress(flat, np.array([90])).astype(int) - 77).max() <= 2
+
+
+@pytest.mark.parametrize(("sigma", "resolution"), [each[:2] for each in degradation.SOFTNESS])
+def test_softening_keeps_a_flat_picture_flat(sigma, resolution):
+    matrix = degradation.softening(sigma, resolution)
+    assert (matrix >= 0).all() and len(set(matrix.sum(1))) == 1
+    assert np.linalg.matrix_rank(matrix) <= resolution
+
+
+def test_the_bytes_are_pinned_and_depend_on_the_seed():
+    first, again, other = (synthetic_faces.load_toyfaces(400, seed=seed) for seed in (3, 3, 4))
+    for (_, a), (_, b) in zip(first, again, strict=True):
+        assert (a.images == b.images).all() and (a.labels == b.labels).all() and (a.votes == b.votes).all()
+    assert first.digest == again.digest == PINNED
+    assert other.digest != first.digest
+    assert not set(rows(first.train.images)) & set(rows(other.train.images))
+
+
+def test_too_small_a_set_is_refused():
+    with pytest.raises(ValueError, match="at least 100"):
+        synthetic_faces.load_toyfaces(20)
+    assert sum(len(split) for _, split in synthetic_faces.load_toyfaces(100)) == 100
+
+
+def test_fear_is_surprise_with_au4_and_au20():
+    fear, surprise = set(PROTOTYPES["fear"]), set(PROTOTYPES["surprise"])
+    assert fear & surprise == {"AU1", "AU2", "AU5", "AU26"}
+    assert fear ^ surprise == {"AU4", "AU20"}
+    assert RECIPES.shape == (7, 12) and list(PROTOTYPES) == list(EMOTIONS)
+    assert not RECIPES[EMOTIONS.index("neutral")].any()
+
+
+def test_every_emotion_and_every_action_unit_moves_the_face():
+    rest = synthetic_faces.draw_face("neutral", identity=5, seed=None, size=96).astype(int)
+    assert rest.shape == (96, 96)
+    for expression in [*EMOTIONS[:6], *({unit: 1.0} for unit in UNITS)]:
+        moved = synthetic_faces.draw_face(expression, identity=5, seed=None, size=96)
+        assert moved.dtype == np.uint8 and (np.abs(moved - rest) > 20).sum() > 10, expression
+    faint = synthetic_faces.draw_face("happy", identity=5, seed=None, size=96, intensity=0.3)
+    full = synthetic_faces.draw_face("happy", identity=5, seed=None, size=96)
+    assert 0 < np.abs(faint - rest).sum() < np.abs(full - rest).sum()
+    assert (synthetic_faces.draw_face(3, identity=5, seed=None, size=96) == full).all()
+
+
+def test_an_unknown_expression_is_named():
+    with pytest.raises(ValueError, match="AU99"):
+        synthetic_faces.draw_face({"AU99": 1})
+    with pytest.raises(ValueError, match="bored"):
+        synthetic_faces.draw_face("bored")
+
+
+def test_a_person_stays_the_same_whoever_stands_beside():
+    alone, together = traits(np.array([7])), traits(np.array([3, 7, 9]))
+    assert all((vars(alone)[name] == vars(together)[name][1]).all() for name in vars(alone))
+    assert sha(synthetic_faces.draw_face("sad", 7, 1, 64)) == sha(synthetic_faces.draw_face("sad", 7, 1, 64))
+    assert sha(synthetic_faces.draw_face("sad", 7, 1, 64)) != sha(synthetic_faces.draw_face("sad", 8, 1, 64))
+
+
+def test_eyes_are_dark_spots_where_the_truth_says(data):
+    truth = data.extra["Training"]
+    clear = (truth.kind == 0) & (truth.blur == 0) & (truth.resolution == 48)
+    (x, y) = np.nanmean(truth.eyes, axis=0).mean(0) / 48
+    assert abs(x - 0.5) < 0.02 and abs(y - 0.41) < 0.03  # FER-2013's framing
+    apart = truth.eyes[clear, 1, 0] - truth.eyes[clear, 0, 0]
+    assert apart.mean() / 48 == pytest.approx(0.38, abs=0.04)
+    mean = data.train.images[clear].mean(0)
+    eye = tuple(np.rint(truth.eyes[clear, 0].mean(0)).astype(int)[::-1])
+    assert mean[eye] < mean[eye[0] + 8, eye[1]] - 15  # darker than the cheek below
+
+
+def test_a_linear_model_reads_the_expressions(data):
+    truth = data.extra["Training"]
+    face = np.flatnonzero((truth.kind == 0) & (truth.duplicate_of < 0))[:2000]
+    small = data.train.images[face].reshape(-1, 16, 3, 16, 3).mean((2, 4)).reshape(len(face), -1) / 255
+    small = np.column_stack([small - small.mean(1, keepdims=True), np.ones(len(face))])
+    seen, unseen, wanted = small[:1500], small[1500:], np.eye(7)[truth.emotion[face[:1500]]]
+    ridge = np.linalg.solve(seen.T @ seen + 3 * np.eye(257), seen.T @ wanted)
+    assert np.mean((unseen @ ridge).argmax(1) == truth.emotion[face[1500:]]) > 0.5  # "happy" gives 0.24
+
+
+def test_contact_sheet_lays_out_rows():
+    sheet = synthetic_faces.contact_sheet(columns=3, size=32, gap=2)
+    assert sheet.shape == (7 * 34 + 2, 3 * 34 + 2) and sheet.dtype == np.uint8
+    images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    sheet = synthetic_faces.contact_sheet(images, columns=2, gap=1)
+    assert sheet.shape == (28, 19) and sheet[19, 1] == 4 and sheet[19, 10] == 255
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, (120, 160)), (5, (240, 200)), (7, (160, 320))])
+def test_a_scene_knows_where_its_faces_are(n, size):
+    scene = synthetic_faces.draw_scene(n, seed=n, size=size)
+    assert scene.picture.shape == (*size, 3) and scene.picture.dtype == np.uint8
+    assert scene.boxes.shape == (n, 4) and scene.eyes.shape == (n, 2, 2) and scene.labels.shape == (n,)
+    low, high = scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]
+    assert (low >= 0).all() and (high <= size[::-1]).all() and (scene.boxes[:, 2:] > 10).all()
+    assert ((scene.eyes > low[:, None]) & (scene.eyes < high[:, None])).all()
+    apart = np.abs((low + high)[:, None] - (low + high)[None]) >= scene.boxes[:, None, 2:]
+    assert (apart.any(-1) | np.eye(n, dtype=bool)).all()  # no face covers another
+    assert np.ptp(scene.picture.astype(int), axis=2).mean() > 3  # in colour
+    assert (synthetic_faces.draw_scene(n, seed=n, size=size).picture == scene.picture).all()
+
+
+def test_plain_faces_are_even_right_and_easy():
+    data = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
+    again = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
+    assert data.digest == again.digest != synthetic_faces.plain_toyfaces(700, people=10, seed=2).digest
+    assert [len(split) for _, split in data] == [560, 70, 70]
+    for _, split in data:
+        assert split.images.shape[1:] == (48, 48) and split.images.dtype == np.uint8
+        assert np.ptp(np.bincount(split.labels, minlength=7)) <= 1
+    # One straight line between each two emotions is enough, for people that were seen.
+    pixels = [split.images.reshape(len(split), -1) / 255 for _, split in data]
+    reader = make_pipeline(PCA(40, random_state=0), LogisticRegression(max_iter=500))
+    reader.fit(pixels[0], data.train.labels)
+    assert reader.score(pixels[2], data.private_test.labels) > 0.95

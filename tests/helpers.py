@@ -1,0 +1,142 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from PIL import Image, features
+
+from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
+
+#: Head and shoulders of the astronaut: small enough to be searched quickly. The face is at (80, 65, 98, 98).
+ASTRONAUT = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(ASTRONAUT)
+
+
+def gray() -> np.ndarray:
+    return np.asarray(picture().convert("L"))
+
+
+def transparent(values=ASTRONAUT) -> Image.Image:
+    """The lower corners are transparent, and black behind the transparency."""
+    alpha = np.full(values.shape[:2], 255, np.uint8)
+    alpha[200:, :60] = 0
+    return Image.fromarray(np.dstack([np.where(alpha[..., None] > 0, values, 0).astype(np.uint8), alpha]))
+
+
+def deep_png(depth_and_colour: tuple[int, int], samples: np.ndarray) -> bytes:
+    """A 16-bit PNG with more channels than Pillow writes."""
+    height, width = samples.shape[:2]
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], 1).tobytes()
+    return png(width, height, zlib.compress(raw), *depth_and_colour)
+
+
+def png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 2) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def make_bad(folder: Path) -> dict[str, str]:
+    """One file for each fault; name -> what the message must say."""
+    jpeg = encoded(picture(), "JPEG")
+    files = {
+        "text.jpg": (b"Dear diary, today I renamed a letter.\n" * 50, "is not a picture in a known format"),
+        "page.png": (b"<!DOCTYPE html><html>404</html>", "is not a picture in a known format"),
+        "drawing.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "header.jpg": (jpeg[:30], "is not a picture|truncated"),
+        "cut.png": (encoded(picture(), "PNG")[:5000], "truncated"),
+        "empty.jpg": (b"", "is empty"),
+        "bomb.png": (png(60000, 60000, zlib.compress(bytes(1000))), "limit of 130 million"),
+        "big.png": (png(12000, 12000, zlib.compress(bytes(1000))), "12000x12000 pixels are more than"),
+        "hollow.png": (png(300, 300, zlib.compress(bytes(10))), "truncated"),
+        "avif.avif": (b"\0\0\0 ftypavif\0\0\0\0avifmif1miaf" + bytes(90), "is not a picture|damaged"),
+    }
+    if features.check("avif"):  # not in every build of Pillow
+        avif = encoded(picture(), "AVIF")
+        start = avif.index(b"mdat") + 4
+        files["payload.avif"] = (avif[:start] + bytes(len(avif) - start), "damaged")
+    for name, (content, _) in files.items():
+        (folder / name).write_bytes(content)
+    return {name: message for name, (_, message) in files.items()} | {"missing.jpg": "no such file"}
+
+
+@contextmanager
+def without_privileges():
+    """As somebody who may not read everything; root may."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that are loaded once ``code`` has run in a new process."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+DISGUST = EMOTIONS.index("disgust")
+SHARES = np.array([0.137, 0.02, 0.147, 0.245, 0.165, 0.116, 0.17])
+
+
+#: Recalls that a network without cures reaches, and what two kinds of cure make of them.
+PLAIN = np.array([0.52, 0.30, 0.33, 0.82, 0.48, 0.73, 0.60])
+
+
+LOUD = np.array([-0.02, 0.30, 0.0, -0.04, -0.02, 0.0, -0.04])
+
+
+def simulated_data(n: int, seed: int = 0) -> FerData:
+    """Labels and votes in FER-2013's proportions; the pictures are noise, a tenth of them in Training too."""
+    rng = np.random.default_rng(seed)
+    labels = np.sort(rng.choice(7, n, p=SHARES))
+    labels[:12] = DISGUST
+    column = {emotion: at for at, emotion in FERPLUS_TO_FER.items()}
+    votes = np.zeros((n, len(FERPLUS)), np.uint8)
+    votes[np.arange(n), [column[label] for label in labels]] = 7
+    votes[:, 0] += 2
+    images = rng.integers(0, 255, (n, 48, 48)).astype(np.uint8)
+    split = Split(images, labels, votes)
+    train = Split(images[::10], labels[::10], votes[::10])
+    public = Split(255 - images, labels, votes)
+    return FerData(train, public, split, "simulated", "0" * 16)
+
+
+def simulated_answers(labels: np.ndarray, recall: np.ndarray, rng, hard: np.ndarray) -> np.ndarray:
+    """Probabilities (n, 7) of a network with these recalls; a picture is as hard for every network."""
+    right = hard + rng.normal(0, 0.1, len(labels)) < recall[labels]
+    wrong = (labels + rng.integers(1, 7, len(labels))) % 7
+    answers = np.full((len(labels), 7), 0.05, np.float32)
+    answers[np.arange(len(labels)), np.where(right, labels, wrong)] = 0.7
+    return answers

@@ -1,0 +1,134 @@
+"""facelib.models.emotion: both forms in which a network ships give the same answers."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from facelib.errors import InputError
+from facelib.models import registry
+from facelib.models.emotion import EMOTION_SIDE, normalisation
+from facelib.models.gender import GENDER_SIDE
+
+#: The networks that read faces; those that draw them ship without a graph.
+READERS = [task for task in registry.shipped() if task not in registry.GENERATOR]
+
+
+def inputs(task: str) -> np.ndarray:
+    """The astronaut's face, flat pictures and noise, as the network wants them."""
+    side = GENDER_SIDE if task == "gender" else EMOTION_SIDE
+    face = cv2.resize(skimage.data.astronaut()[65:163, 176:274], (side, side), interpolation=cv2.INTER_AREA)
+    noise = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
+    batch = np.concatenate([face[None], face[None, :, ::-1], np.zeros_like(noise[:1]), noise])
+    return (batch if task == "gender" else batch[..., :1]).astype(np.float32) / 255
+
+
+@functools.cache
+def answered(task: str) -> np.ndarray:
+    """What the Keras model says to ``inputs``."""
+    model = registry.load_shipped(task)
+    assert model.count_params() == registry.card(task)["parameters"]
+    return np.asarray(model.predict_on_batch(inputs(task)))
+
+
+@pytest.mark.parametrize("task", READERS)
+def test_the_graph_equals_the_keras_model(task):
+    batch, expected = inputs(task), answered(task)
+    graph = registry.GraphNetwork(task)
+    answers = graph(batch)
+    assert answers.shape == expected.shape == (len(batch), 2 if task == "gender" else 7)
+    assert np.abs(answers - expected).max() < 1e-4
+    assert np.allclose(answers.sum(1), 1, atol=1e-5)
+    assert np.ptp(answers, axis=0).max() > 0.05  # they look at their input
+    for n in (1, 3):  # the number of pictures may change from call to call
+        assert np.abs(graph(batch[:n]) - expected[:n]).max() < 1e-4
+
+
+def test_many_pictures_are_looked_at_in_parts(monkeypatch):
+    many, graph = np.tile(inputs("emotion-tiny"), (3, 1, 1, 1)), registry.GraphNetwork("emotion-tiny")
+    whole = graph(many)
+    monkeypatch.setattr(registry.GraphNetwork, "PART", 7)
+    np.testing.assert_allclose(graph(many), whole, atol=1e-6)
+    assert graph(many[:0]).shape == (0, 7)
+
+
+OTHER_BACKEND = """
+import sys, numpy as np, keras
+from facelib.models import registry
+assert keras.backend.backend() == "jax"
+for task in sys.argv[2:]:
+    batch = np.load(f"{sys.argv[1]}/{task}.npy")
+    answers = registry.load_shipped(task).predict_on_batch(batch)
+    np.save(f"{sys.argv[1]}/{task}-answers.npy", np.asarray(answers))
+"""
+
+
+@pytest.mark.slow
+def test_the_same_weights_answer_alike_under_another_backend(tmp_path):
+    pytest.importorskip("jax")
+    for task in READERS:
+        np.save(tmp_path / f"{task}.npy", inputs(task))
+    subprocess.run(
+        [sys.executable, "-c", OTHER_BACKEND, str(tmp_path), *READERS],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+        timeout=300,
+    )
+    for task in READERS:
+        expected = answered(task)
+        found = np.load(tmp_path / f"{task}-answers.npy")
+        assert np.abs(found - expected).max() < 1e-4, task
+
+
+@pytest.mark.slow
+def test_one_seed_gives_one_training_on_two_threads(tmp_path):
+    """Two processes side by side, two threads each, with the fast kernels: equal losses to the last digit."""
+    command = [sys.executable, "-m", "facelib", "train", "emotion", "--model", "tiny", "--dataset", "toy"]
+    command += ["--epochs", "2", "--batch-size", "256", "--output"]
+    threads = os.environ | {"TF_NUM_INTRAOP_THREADS": "2", "TF_NUM_INTEROP_THREADS": "2"}
+    outputs, logs = [tmp_path / "a", tmp_path / "b"], []
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    both = [subprocess.Popen([*command, output], env=threads, **quiet) for output in outputs]
+    assert [process.wait(600) for process in both] == [0, 0]
+    for output in outputs:
+        rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        logs.append([{key: row[key] for key in row if key != "seconds"} for row in rows])
+    assert logs[0] == logs[1] and len(logs[0]) == 2 and logs[0][1]["loss"] < logs[0][0]["loss"]
+
+
+def test_the_fused_normalisation_is_keras_own():
+    """Training and afterwards, its answers, gradients and moving averages; the variance that TensorFlow's
+    kernel averages is the unbiased one."""
+    import keras
+    import tensorflow as tf
+
+    inputs = np.random.default_rng(0).normal(3, 2, (64, 5, 5, 8)).astype(np.float32)
+    layers = normalisation()(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    found = []
+    for layer in layers:
+        layer.build(inputs.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 8))
+        with tf.GradientTape() as tape:
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs**3)
+        slopes = tape.gradient(loss, [layer.gamma.value, layer.beta.value])
+        found.append([outputs, *slopes, layer.moving_mean, layer.moving_variance, layer(inputs)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-3, atol=2e-3)
+
+
+def test_unknown_networks():
+    with pytest.raises(
+        InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline or deepface"
+    ):
+        registry.load_emotion_model("vgg")
+    with pytest.raises(InputError, match="no weights called 'age' are shipped"):
+        registry.GraphNetwork("age")

@@ -1,0 +1,204 @@
+"""registry: a download is there whole and verified, or not at all, and one line says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from facelib import paths
+from facelib.errors import InputError
+from facelib.models import registry
+
+CONTENT = bytes(range(256)) * 100
+HDF5 = b"\x89HDF\r\n\x1a\n" + CONTENT
+
+
+class Publisher(BaseHTTPRequestHandler):
+    """A server with a right file, a cut one, a wrong one and a login page; the path says which."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        content = {"/wrong": CONTENT[::-1], "/login": b"<html>please log in", "/hdf5": HDF5}.get(
+            self.path, CONTENT
+        )
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if self.path == "/cut" else content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def publish(server, tmp_path, monkeypatch):
+    """Makes "yunet" a file that the local server publishes; what is known of it is given by name."""
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.asked.clear()
+
+    def publish(path: str, **known) -> registry.Download:
+        item = replace(
+            registry.DOWNLOADS["yunet"],
+            url=f"http://127.0.0.1:{server.server_port}{path}",
+            **({"size": None, "sha256": None, "git_blob": None} | known),
+        )
+        monkeypatch.setitem(registry.DOWNLOADS, "yunet", item)
+        return item
+
+    return publish
+
+
+KNOWN = {"size": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}
+BLOB = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+
+
+def left_behind(folder) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("known", [KNOWN, {"size": len(CONTENT), "git_blob": BLOB}], ids=["sha256", "blob"])
+def test_the_right_file_is_kept_and_fetched_once(publish, server, tmp_path, known):
+    item = publish("/right", **known)
+    with pytest.raises(InputError, match="is not here; run `facelib data fetch yunet`"):
+        registry.locate("yunet")
+    for _ in range(2):
+        assert registry.fetch("yunet") == item.path == registry.locate("yunet")
+        assert item.path.read_bytes() == CONTENT
+    assert server.asked == ["/right"] and left_behind(tmp_path) == [item.name]
+
+
+def test_a_damaged_copy_is_replaced(publish, tmp_path):
+    item = publish("/right", **KNOWN)
+    item.path.parent.mkdir(parents=True)
+    item.path.write_bytes(CONTENT[:-1])
+    assert registry.fetch("yunet").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("path", "known", "reason"),
+    [
+        ("/cut", KNOWN, "the connection broke off|has 12,800 bytes, the published file 25,600"),
+        ("/wrong", KNOWN, "has another sha256 than the published file"),
+        ("/wrong", {"size": len(CONTENT), "git_blob": BLOB}, "its git blob id differs"),
+        ("/login", KNOWN, "has 19 bytes, the published file 25,600"),
+        ("/login", {}, "is no HDF5 file"),
+        ("/gone", KNOWN, "the server answers 404"),
+    ],
+)
+def test_a_wrong_file_leaves_nothing(publish, tmp_path, path, known, reason):
+    item = publish(path, **known)
+    with pytest.raises(InputError, match=reason) as caught:
+        registry.fetch("yunet")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert f"by hand: download {item.url} and put it at {item.path}" in line
+    assert left_behind(tmp_path) == []
+
+
+def test_without_a_known_digest_the_format_counts(publish):
+    publish("/hdf5")
+    assert registry.fetch("yunet").read_bytes() == HDF5
+
+
+def test_no_network(publish, tmp_path, monkeypatch):
+    item = replace(publish("/right", **KNOWN), url="http://127.0.0.1:9/closed")
+    monkeypatch.setitem(registry.DOWNLOADS, "yunet", item)
+    with pytest.raises(
+        InputError, match="no network, or the server cannot be reached.*by hand: download"
+    ) as caught:
+        registry.fetch("yunet")
+    assert "\n" not in str(caught.value) and left_behind(tmp_path) == []
+
+
+def test_a_good_file_survives_a_failed_download(publish, monkeypatch):
+    item = publish("/right", **KNOWN)
+    registry.fetch("yunet")
+    newer = replace(item, url=item.url.replace("/right", "/cut"), sha256=None, size=5)
+    monkeypatch.setitem(registry.DOWNLOADS, "yunet", newer)
+    with pytest.raises(InputError):
+        registry.fetch("yunet")
+    assert item.path.read_bytes() == CONTENT
+
+
+def test_a_place_that_cannot_be_written(publish, tmp_path):
+    item = publish("/right", **KNOWN)
+    item.path.parent.parent.mkdir(parents=True)
+    item.path.parent.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="cannot be downloaded .* by hand"):
+        registry.fetch("yunet")
+
+
+def test_unknown_names():
+    with pytest.raises(InputError, match="nothing is called 'vgg'; choose yunet, deepface-emotion"):
+        registry.fetch("vgg")
+    with pytest.raises(InputError, match="no weights called 'age' are shipped"):
+        registry.card("age")
+
+
+def test_published_files_are_known_as_well_as_they_can_be():
+    for name, item in registry.DOWNLOADS.items():
+        assert item.url.startswith("https://") and item.url.endswith(item.name)
+        assert item.size or name == "deepface-gender"  # nobody published its digest
+        assert item.path.is_relative_to(paths.data())
+
+
+#: The most parameters that each network may have: the README and the issues promise it.
+LARGEST = {
+    "emotion": 10e6,
+    "emotion-tiny": 100e3,
+    "emotion-baseline": 1.5e6,
+    "gender": 1e6,
+    "vqvae": 3e6,
+    "prior": 4e6,
+}
+
+
+@pytest.mark.parametrize("task", LARGEST)
+def test_shipped_networks_have_complete_cards(task):
+    assert task in registry.shipped()
+    card = registry.card(task)
+    for field in (
+        "name", "architecture", "input", "output", "intended_use", "limits", "parameters", "data",
+        "data_digest", "command", "recipe", "date", "weights_digest",
+    ):  # fmt: skip
+        assert card[field], field
+    assert "metrics" in card and "seed" in card["recipe"]
+    assert card["parameters"] <= LARGEST[task]
+    files = {f"{task}.weights.h5": "weights_digest"}
+    if task not in registry.GENERATOR:
+        files[f"{task}.onnx"] = "graph_digest"
+    for name, field in files.items():
+        assert card[field], field
+        path = paths.WEIGHTS / name
+        assert paths.digest(path).startswith(card[field]), f"{name} is not the file that its card describes"
+        # Two bytes a parameter; the gender network's graph alone has four (its folded values are not halves).
+        each = 4 if name == "gender.onnx" else 2
+        assert path.stat().st_size < each * card["parameters"] + 120_000
+    if task == "gender":
+        assert "pparent gender" in card["limits"] and "children" in card["limits"]
+
+
+def test_the_prior_writes_for_the_codec_that_is_shipped():
+    assert registry.card("prior")["codec_digest"] == registry.card("vqvae")["weights_digest"]
+
+
+def test_the_weights_stay_small():
+    assert sum(path.stat().st_size for path in paths.WEIGHTS.iterdir()) <= 40e6

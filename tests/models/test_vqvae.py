@@ -1,0 +1,209 @@
+"""Quantizers against cases computed by hand; the codec's shapes, losses and measures."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from skimage.metrics import structural_similarity
+
+from facelib.models import vqvae
+from facelib.models.vqvae import FiniteScalarQuantizer, ResidualQuantizer, VectorQuantizer
+
+CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+
+
+def started(codes: int = 4, counts=None, **options) -> VectorQuantizer:
+    quantizer = VectorQuantizer(codes, 2, **options)
+    counts = np.ones(codes, np.float32) if counts is None else np.array(counts, np.float32)
+    quantizer.codebook.assign(CORNERS[:codes])
+    quantizer.counts.assign(counts)
+    quantizer.sums.assign(CORNERS[:codes] * counts[:, None])
+    quantizer.started.assign(1.0)
+    return quantizer
+
+
+def test_the_nearest_code_is_taken():
+    z = np.array([[[0.1, 0.2], [0.9, 0.6]], [[0.4, 0.7], [2.0, -3.0]]], np.float32)
+    quantized, codes = started()(z)
+    assert ops.convert_to_numpy(codes)[..., 0].tolist() == [[0, 3], [1, 2]] and codes.shape == (2, 2, 1)
+    np.testing.assert_allclose(quantized, CORNERS[[[0, 3], [1, 2]]], atol=1e-6)
+    np.testing.assert_allclose(started().decode(codes), quantized, atol=1e-6)
+
+
+def test_gradients_go_straight_through_and_the_commitment_pulls():
+    """d/dz of sum(w * quantized) + beta * mean((z - e)^2) is w + 2 beta (z - e) / size."""
+    keras.utils.set_random_seed(0)
+    z, weights = np.array([[0.1, 0.2], [0.9, 0.6]], np.float32), np.array([[1, 2], [3, 4]], np.float32)
+    quantizer = started(commitment=0.25, decay=1.0, dead=0.0)
+    tf = pytest.importorskip("tensorflow")
+    with tf.GradientTape() as tape:
+        x = tf.convert_to_tensor(z)
+        tape.watch(x)
+        quantized, _ = quantizer(x, training=True)
+        loss = ops.sum(weights * quantized) + sum(quantizer.losses)
+    expected = weights + 2 * 0.25 * (z - CORNERS[[0, 3]]) / 4
+    np.testing.assert_allclose(tape.gradient(loss, x), expected, rtol=1e-5)
+
+
+def test_the_averages_move_as_equations_6_to_8_say():
+    """Two latents on code 0, one on code 3: N = .9 + .1 n, m = .9 e + .1 sum(z), e = m / N."""
+    quantizer = started(decay=0.9, dead=0.0)
+    quantizer(np.array([[0.2, 0.0], [0.0, 0.4], [1.0, 0.8]], np.float32), training=True)
+    counts = 0.9 + 0.1 * np.array([2, 0, 0, 1])
+    sums = 0.9 * CORNERS + 0.1 * np.array([[0.2, 0.4], [0, 0], [0, 0], [1.0, 0.8]])
+    np.testing.assert_allclose(quantizer.counts, counts, rtol=1e-5)
+    np.testing.assert_allclose(quantizer.codebook, sums / counts[:, None], rtol=1e-4, atol=1e-6)
+
+
+def test_a_dead_code_wakes_on_a_latent():
+    quantizer = started(counts=[1, 1, 1, 1e-4], decay=1.0, dead=0.05)
+    z = np.array([[0.0, 0.1], [0.1, 0.0]], np.float32)
+    quantizer(z, training=True)
+    codebook = ops.convert_to_numpy(quantizer.codebook)
+    np.testing.assert_allclose(codebook[:3], CORNERS[:3], atol=1e-4)  # these live, and stay
+    assert np.abs(z - codebook[3]).sum(1).min() < 1e-4
+    assert abs(float(quantizer.counts[3]) - 0.75) < 1e-3  # the mean
+
+
+def test_nothing_is_quantized_or_learnt_before_the_start():
+    quantizer = VectorQuantizer(4, 2)
+    z = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    before = [ops.convert_to_numpy(weight) for weight in quantizer.weights[:4]]
+    quantized, _ = quantizer(z, training=True)
+    np.testing.assert_allclose(quantized, z)
+    assert float(quantizer.losses[0]) == 0 and not quantizer.is_started
+    for weight, value in zip(quantizer.weights, before):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_k_means_starts_it_where_the_latents_are():
+    rng = np.random.default_rng(0)
+    z = (CORNERS[rng.integers(4, size=400)] + rng.normal(0, 0.02, (400, 2))).astype(np.float32)
+    quantizer = VectorQuantizer(4, 2)
+    rest = quantizer.start(z, per_step=100)
+    codebook = ops.convert_to_numpy(quantizer.codebook)
+    assert quantizer.is_started and np.abs(codebook[:, None] - CORNERS).sum(-1).min(0).max() < 0.02
+    np.testing.assert_allclose(ops.sum(quantizer.counts), 100, rtol=1e-5)
+    np.testing.assert_allclose(
+        quantizer.sums, codebook * ops.convert_to_numpy(quantizer.counts)[:, None], rtol=1e-5
+    )
+    assert np.abs(rest).max() < 0.2
+    with pytest.raises(ValueError, match="3 latents are too few to find 4 codes"):
+        VectorQuantizer(4, 2).start(z[:3], 100)
+
+
+def test_each_depth_takes_what_the_one_before_left():
+    quantizer = ResidualQuantizer(2, 4, 2)
+    for stage, scale in zip(quantizer.stages, (1.0, 0.1)):
+        stage.codebook.assign(scale * CORNERS)
+        stage.started.assign(1.0)
+    quantized, codes = quantizer(np.array([[1.11, 0.02], [0.09, 1.08]], np.float32))
+    assert ops.convert_to_numpy(codes).tolist() == [[2, 2], [1, 3]]
+    np.testing.assert_allclose(quantized, [[1.1, 0.0], [0.1, 1.1]], atol=1e-6)
+    np.testing.assert_allclose(quantizer.decode(codes), quantized, atol=1e-6)
+    np.testing.assert_allclose(quantizer.decode(codes[:, :1]), CORNERS[[2, 1]], atol=1e-6)  # coarse
+
+
+def test_more_codes_leave_less():
+    z = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    quantizer = ResidualQuantizer(3, 16, 2, beams=1)
+    rest = quantizer.start(z, 1000)
+    codes = quantizer(z)[1]
+    errors = [float(ops.mean((z - quantizer.decode(codes[:, :k])) ** 2)) for k in (1, 2, 3)]
+    assert errors[0] > 5 * errors[1] > 25 * errors[2] > 0
+    np.testing.assert_allclose((rest**2).mean(), errors[2], rtol=1e-3)
+
+
+def test_the_nearest_code_need_not_begin_the_nearest_sum():
+    """1.4 is nearer to 1 than to 2, but 1 + 0.1 leaves 0.3, and 2 - 0.5 leaves 0.1."""
+    z = np.array([[1.4, 0.0]], np.float32)
+    found = {}
+    for beams in (1, 2):
+        quantizer = ResidualQuantizer(2, 2, 2, beams=beams)
+        for stage, book in zip(quantizer.stages, ([1.0, 2.0], [0.1, -0.5])):
+            stage.codebook.assign([[value, 0.0] for value in book])
+            stage.started.assign(1.0)
+        quantized, codes = quantizer(z)
+        found[beams] = [*ops.convert_to_numpy(codes)[0].tolist(), round(float(quantized[0, 0]), 4)]
+    assert found == {1: [0, 0, 1.1], 2: [1, 1, 1.5]}
+    assert ops.convert_to_numpy(quantizer(z, training=True)[1]).tolist() == [[0, 0]]  # one after the other
+
+
+def test_with_beams_enough_the_nearest_of_all_sums_is_found():
+    rng = np.random.default_rng(0)
+    z, books = rng.normal(size=(4, 9, 3)).astype(np.float32), rng.normal(size=(3, 5, 3))
+    every = np.stack(np.meshgrid(*[np.arange(5)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    sums = sum(books[i][every[:, i]] for i in range(3))
+    nearest = every[((z[..., None, :] - sums) ** 2).sum(-1).argmin(-1)]
+    errors = []
+    for beams in (1, 3, 25):
+        quantizer = ResidualQuantizer(3, 5, 3, beams=beams)
+        for stage, book in zip(quantizer.stages, books):
+            stage.codebook.assign(book)
+            stage.started.assign(1.0)
+        quantized, codes = quantizer(z)
+        np.testing.assert_allclose(quantizer.decode(codes), quantized, atol=1e-5)
+        errors.append(float(ops.mean((z - quantized) ** 2)))
+    assert ops.convert_to_numpy(codes).tolist() == nearest.tolist()
+    assert errors[0] > errors[1] >= errors[2]
+
+
+def test_finite_scalars_by_hand():
+    """Levels (5, 4): five values from -1 to 1, and four, -2/2 to 1/2."""
+    quantizer = FiniteScalarQuantizer((5, 4))
+    quantized, codes = quantizer(np.array([[0.0, 0.0], [9.0, 9.0], [-9.0, -9.0]], np.float32))
+    np.testing.assert_allclose(quantized, [[0, 0], [1, 0.5], [-1, -1]], atol=1e-6)
+    assert ops.convert_to_numpy(codes)[:, 0].tolist() == [2 + 5 * 2, 4 + 5 * 3, 0]
+    np.testing.assert_allclose(quantizer.decode(codes), quantized, atol=1e-6)
+    every = np.arange(20)[:, None]
+    vectors = ops.convert_to_numpy(quantizer.decode(every))
+    assert len(np.unique(vectors, axis=0)) == quantizer.codes == 20
+
+
+def test_finite_scalars_let_gradients_through():
+    tf = pytest.importorskip("tensorflow")
+    quantizer = FiniteScalarQuantizer((5,))
+    with tf.GradientTape() as tape:
+        z = tf.constant([[0.3]])
+        tape.watch(z)
+        quantized, _ = quantizer(z)
+    half = 2 * (1 - 1e-3)
+    np.testing.assert_allclose(tape.gradient(quantized, z), [[half * (1 - np.tanh(0.3) ** 2) / 2]], rtol=1e-5)
+
+
+def test_the_codec_has_its_shapes():
+    model = vqvae.autoencoder(ResidualQuantizer(4, 8, 16))
+    pictures = np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
+    assert model(pictures).shape == (3, 48, 48, 1)
+    assert model.get_layer("encoder")(pictures).shape == (3, 6, 6, 16)
+    codes = vqvae.codes_of(model, pictures)
+    assert codes.shape == (3, 6, 6, 4) and codes.dtype == np.int32
+    bits = vqvae.GRID**2 * vqvae.DEPTH * np.log2(vqvae.CODES)
+    assert bits <= 1500
+
+
+def test_what_only_learning_needs_can_be_forgotten():
+    model = vqvae.autoencoder(ResidualQuantizer(2, 8, 16), (8, 8, 8))
+    pictures = np.random.default_rng(0).random((8, 48, 48, 1), np.float32)
+    model.get_layer("quantizer").start(np.random.default_rng(1).normal(size=(64, 16)).astype(np.float32), 64)
+    before = ops.convert_to_numpy(model(pictures))
+    vqvae.forget(model)
+    np.testing.assert_array_equal(model(pictures), before)
+    assert not any(ops.convert_to_numpy(stage.sums).any() for stage in model.get_layer("quantizer").stages)
+
+
+def test_ssim_is_that_of_scikit_image():
+    a, b = np.random.default_rng(0).random((2, 4, 48, 48, 1), np.float32)
+    b = 0.7 * a + 0.3 * b
+    expected = [structural_similarity(x[..., 0], y[..., 0], data_range=1.0) for x, y in zip(a, b)]
+    np.testing.assert_allclose(vqvae.ssim(a, b), expected, atol=1e-4)
+
+
+def test_measures():
+    pictures = np.zeros((2, 48, 48, 1), np.float32)
+    found = vqvae.quality(pictures, np.stack([pictures[0] + 0.1, pictures[0] + 0.01]))
+    assert abs(found["psnr"] - 30) < 1e-3  # 20 and 40 dB
+    codes = np.array([0, 0, 1, 1, 2, 2, 3, 3] * 9).reshape(2, 6, 6, 1)
+    assert vqvae.use(codes, 8) == {"used": 0.5, "perplexity": pytest.approx(4)}

@@ -1,0 +1,177 @@
+"""The rules for notebooks, on each of them; and each with other parameters than those committed.
+
+That the committed outputs are still true is nbval's part (`make test`).
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import copy
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from facelib.batch import runner
+from facelib.paths import CHECKOUT
+
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
+NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+MEBIBYTE = 2**20
+MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\\w")  # as in JSON
+#: Small values of parameters that notebooks share: papermill injects those that a notebook has.
+SMALL = {"dataset": "toy", "seed": 1}
+#: Parameters of single notebooks, by name, that make a run short; these go before SMALL.
+FAST: dict[str, dict[str, object]] = {
+    "01-deepface-pipeline": {"repeats": 1, "peers": False},
+    "02-fer2013-imbalance": {"n_faces": 1500, "n_bootstrap": 100},
+    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
+    "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
+    "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
+    "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
+    "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
+    "08-emotion-generation": {"n_faces": 700, "codec_steps": 40, "prior_steps": 40, "n_each": 8},
+}
+
+
+def tagged(notebook, tag: str) -> list:
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def python(cell) -> str:
+    """A code cell's source without IPython's own lines."""
+    return "\n".join("pass" if line.lstrip()[:1] in "%!" and line.strip() else line for line in
+                     cell.source.splitlines())  # fmt: skip
+
+
+def faults(notebook) -> list[str]:
+    """Which rules a committed notebook breaks."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    parameters = tagged(notebook, "parameters")
+    first = notebook.cells[0] if notebook.cells else new_code_cell()
+    lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
+    text = nbformat.writes(notebook)
+    found = {
+        "the first cell is a title, # and a question":
+            first.cell_type == "markdown" and re.match(r"# .*\?", first.source),
+        "one cell has the tag parameters": len(parameters) == 1,
+        "at most 300 lines of code": len(lines) <= 300,
+        "every cell is executed, from top to bottom":
+            [cell.execution_count for cell in code] == list(range(1, len(code) + 1)),
+        "no output is an error": not any(output.output_type == "error" for output in outputs),
+        "no cell may raise: it stops papermill": not tagged(notebook, "raises-exception"),
+        "nothing of papermill is committed":
+            "papermill" not in notebook.metadata and not tagged(notebook, "injected-parameters"),
+        "pictures are made by the notebook, not pasted":
+            not any("attachments" in cell for cell in notebook.cells),
+        "no path of a machine": not MACHINE.search(text),
+        "smaller than 1.5 MB": len(text.encode()) < 1.5 * MEBIBYTE,
+    }  # fmt: skip
+    if any("dataset" in names(cell) for cell in parameters):
+        said = " ".join(
+            str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs
+        )
+        # A data set's faces may not be shown; what is drawn by us may.
+        found["committed from a run on the drawn faces, and says so"] = re.search(r"drawn|toy", said, re.I)
+    return [rule for rule, kept in found.items() if not kept]
+
+
+def names(cell) -> list[str]:
+    """What a parameters cell assigns."""
+    targets = []
+    for node in ast.parse(python(cell)).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets += node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def test_every_notebook_is_numbered_and_no_number_is_taken_twice():
+    assert all(re.fullmatch(r"\d\d-[a-z0-9]+(-[a-z0-9]+)*", path.stem) for path in NOTEBOOKS)
+    numbers = [path.stem[:2] for path in NOTEBOOKS]
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_rules(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert faults(notebook) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_parameter_is_used(path):
+    notebook = nbformat.read(path, as_version=4)
+    (parameters,) = tagged(notebook, "parameters")
+    rest = "\n".join(python(c) for c in notebook.cells if c.cell_type == "code" and c is not parameters)
+    read = {node.id for node in ast.walk(ast.parse(rest)) if isinstance(node, ast.Name)}
+    assert names(parameters) and not set(names(parameters)) - read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_with_other_parameters(path, tmp_path):
+    """nbval runs the defaults; here papermill injects others, as `facelib run --param` does."""
+    (cell,) = tagged(nbformat.read(path, as_version=4), "parameters")
+    chosen = {k: v for k, v in (SMALL | FAST.get(path.stem, {})).items() if k in names(cell)}
+    assert runner.run([path.stem], chosen, timeout=600, output=tmp_path) == 0, (
+        tmp_path / f"{path.stem}.log"
+    ).read_text()
+    executed = nbformat.read(tmp_path / path.name, as_version=4)
+    assert [names(c) for c in tagged(executed, "injected-parameters")] == ([list(chosen)] if chosen else [])
+
+
+def test_fast_names_notebooks_that_exist():
+    assert set(FAST) <= {path.stem for path in NOTEBOOKS}
+
+
+# --- the rules themselves ----------------------------------------------------------------------------------
+
+
+def good():
+    cells = [
+        new_markdown_cell("# What is a face?"),
+        new_code_cell('dataset: str = "auto"', metadata={"tags": ["parameters"]}, execution_count=1),
+        new_code_cell(
+            "print('6000 drawn faces')",
+            execution_count=2,
+            outputs=[new_output("stream", name="stdout", text="6000 drawn faces\n")],
+        ),
+    ]
+    return new_notebook(cells=cells)
+
+
+def spoil(what):
+    """A notebook of which one thing is wrong."""
+    notebook = copy.deepcopy(good())
+    what(notebook.cells[0], notebook.cells[1], notebook.cells[2], notebook)
+    return notebook
+
+
+PNG = base64.b64encode(bytes(2 * MEBIBYTE)).decode()
+SPOILT = {
+    "question": lambda title, p, c, n: title.update(source="# A face"),
+    "parameters": lambda t, p, c, n: p.metadata.update(tags=[]),
+    "300": lambda t, p, c, n: c.update(source="pass\n" * 301),
+    "top to bottom": lambda t, p, c, n: c.update(execution_count=7),
+    "error": lambda t, p, c, n: c.outputs.append(new_output("error", ename="E", evalue="", traceback=[])),
+    "may raise": lambda t, p, c, n: c.metadata.update(tags=["raises-exception"]),
+    "papermill": lambda t, p, c, n: n.metadata.update(papermill={}),
+    "pasted": lambda t, p, c, n: t.update(attachments={"a.png": {"image/png": ""}}),
+    "machine": lambda t, p, c, n: c.outputs[0].update(text="drawn, in /home/ada/data"),
+    "path of a machine": lambda t, p, c, n: c.outputs[0].update(text="drawn, in C:\\data"),
+    "1.5 MB": lambda t, p, c, n: c.outputs.append(new_output("display_data", {"image/png": PNG})),
+    "drawn faces": lambda t, p, c, n: c.outputs[0].update(text="35887 faces of FER-2013"),
+}
+
+
+def test_a_good_notebook_breaks_no_rule():
+    assert faults(good()) == []
+
+
+@pytest.mark.parametrize("rule", SPOILT)
+def test_each_rule_catches_what_it_forbids(rule):
+    (fault,) = faults(spoil(SPOILT[rule]))
+    assert rule in fault

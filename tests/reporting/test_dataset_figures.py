@@ -1,0 +1,203 @@
+"""What the figures of the audit show: the right classes, numbers and labels, and no crash on odd sets."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+
+from facelib.cli import app, study
+from facelib.data.synthetic_faces import load_toyfaces
+from facelib.emotions import COLOURS, EMOTIONS
+from facelib.reporting import dataset_figures
+from facelib.study.dataset_audit import audit, record
+from facelib.study.metrics import read_metrics
+
+FEAR = EMOTIONS.index("fear")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_toyfaces(1000, seed=0)
+
+
+@pytest.fixture(scope="module")
+def found(data):
+    return audit(data, n_bootstrap=100)
+
+
+@pytest.fixture(scope="module")
+def sets(found):
+    return {"drawn": found.to_metrics(), "FER-2013": read_metrics("02-audit-fer2013")["metrics"]}
+
+
+def texts(where) -> list[str]:
+    """Everything that is written in an axis or a figure, top to bottom of the tree."""
+    return [text.get_text() for text in where.findobj(lambda each: hasattr(each, "get_text"))]
+
+
+def names(ticks) -> list[str]:
+    return [tick.get_text() for tick in ticks]
+
+
+def drawn(figure) -> Figure:
+    """The figure, after it has really been drawn."""
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    return figure
+
+
+def test_counts_stand_beside_their_bars(sets):
+    figure = drawn(dataset_figures.class_counts(sets))
+    toy, fer, ratio = figure.axes
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["drawn", "FER-2013", "imbalance ratio"]
+    assert names(toy.get_yticklabels()) == list(EMOTIONS)
+    assert [bar.get_width() for bar in fer.patches] == [4953, 547, 5121, 8989, 6077, 4002, 6198]
+    assert " 5,121 · 14.3%" in texts(fer) and "×16.4" in texts(ratio)
+    assert toy.yaxis_inverted()  # the first emotion is at the top
+    assert len(drawn(dataset_figures.class_counts({"alone": sets["drawn"]})).axes) == 2
+
+
+def test_the_contact_sheet_names_its_rows():
+    figure = drawn(dataset_figures.drawn_faces(columns=3, size=24))
+    (axis,) = figure.axes
+    rows = [text for text in axis.texts if text.get_text() in EMOTIONS]
+    assert [text.get_text() for text in rows] == list(EMOTIONS)
+    assert all(same_color(text.get_color(), colour) for text, colour in zip(rows, COLOURS))
+    heights = [text.get_position()[1] for text in rows]
+    assert heights == sorted(heights)
+    assert axis.images[0].get_array().shape == (7 * 28 + 4, 3 * 28 + 4)
+
+
+def test_mean_faces_and_what_sets_them_apart():
+    labels = np.array([0, 0, 1, 5])
+    images = np.stack([np.full((8, 8), gray, np.uint8) for gray in (10, 30, 50, 80)])
+    images[3, :4] += 60  # surprise is brighter above
+    figure = drawn(dataset_figures.mean_faces(images, labels))
+    shown = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes[:7] if axis.images}
+    assert {name: mean[7, 0] for name, mean in shown.items()} == {"angry": 20, "disgust": 50, "surprise": 80}
+    apart = [axis.images[0].get_array() for axis in figure.axes[7:14] if axis.images]
+    assert np.allclose([each[0, 0] for each in apart], [-10, -10, 20])  # 30 above, of which a third is common
+    assert np.allclose([each.mean() for each in apart], 0)
+    assert figure.axes[7].get_xlabel() == "2 pictures"
+
+
+def test_the_heat_map_is_in_per_cent_of_the_row(sets):
+    figure = drawn(dataset_figures.label_to_answer(sets))
+    share = figure.axes[1].images[0].get_array()
+    assert np.allclose(share.sum(1), 100) and share[FEAR, FEAR] == pytest.approx(15.4, abs=0.05)
+    assert figure.axes[1].get_title(loc="left") == "FER-2013: 64% agree"
+    assert (
+        names(figure.axes[0].get_yticklabels()) == names(figure.axes[0].get_xticklabels()) == list(EMOTIONS)
+    )
+
+
+def test_the_flow_keeps_every_picture(sets):
+    matrix = np.array(sets["FER-2013"]["agreement"]["matrix"])
+    figure = drawn(dataset_figures.label_flow(sets["FER-2013"], "FER-2013"))
+    (axis,) = figure.axes
+    heights = [patch.get_height() for patch in axis.patches if hasattr(patch, "get_height")]
+    assert sum(heights) == 2 * matrix.sum()
+    for text in ("fear  5,103", "fear  1,036", "32% of fear", "15% of fear"):
+        assert text in texts(axis)
+    happy = drawn(dataset_figures.label_flow(sets["drawn"], "drawn", highlight="happy"))
+    assert "labelled happy" in happy.axes[0].get_title(loc="left")
+
+
+def test_leaks_are_shares_of_their_split(sets):
+    (axis,) = drawn(dataset_figures.leaks(sets)).axes
+    assert names(axis.get_yticklabels())[2:] == ["FER-2013\nPublicTest", "FER-2013\nPrivateTest"]
+    assert {"288", "280", " 12.8% of 3,589"} <= set(texts(axis))
+    without = copy.deepcopy(sets["drawn"])
+    for split in without["also_in_training"].values():
+        split.update(leaked=0, near_leaked=0)
+    drawn(dataset_figures.leaks({"clean": without}))
+
+
+def test_twins_count_pairs(sets):
+    (axis,) = drawn(dataset_figures.twins(sets["FER-2013"], "FER-2013")).axes
+    assert "  190 of 600" in texts(axis)
+    assert axis.patches[FEAR].get_width() == pytest.approx(190 / 600)
+
+
+def test_quality_has_a_box_for_each_class(found, sets):
+    figure = drawn(dataset_figures.quality_distributions(found.rows, "drawn", sets["FER-2013"], "FER-2013"))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == list(dataset_figures.MEASURES.values())
+    assert all(len(axis.patches) == 7 for axis in figure.axes)
+    assert figure.axes[0].get_yscale() == "log"
+    assert "median of FER-2013" in texts(figure.axes[0])
+    drawn(dataset_figures.quality_distributions(found.rows, "alone"))
+
+
+def test_the_plane_puts_disgust_right_and_fear_up(sets):
+    figure = drawn(dataset_figures.rare_noisy(sets))
+    for axis, found in zip(figure.axes, sets.values()):
+        points = axis.collections[-1].get_offsets()
+        assert points[:, 0].argmax() == EMOTIONS.index("disgust") and points[:, 1].argmax() == FEAR
+        limit = axis.lines[1].get_ydata()[0]
+        above = [e for e, (_, missed) in zip(EMOTIONS, points) if missed > limit]
+        right = [e for e, (rarity, _) in zip(EMOTIONS, points) if rarity > 2]
+        for verdict, where in (("noisy", above), ("rare", right)):  # what is drawn is what the audit says
+            assert where == [e for e in EMOTIONS if found["classes"][e][verdict]]
+        assert set(EMOTIONS) | {"rare", "noisy"} <= set(texts(axis))
+
+
+def test_names_in_the_plane_do_not_cover_each_other(sets):
+    figure = drawn(dataset_figures.rare_noisy(sets))
+    for axis in figure.axes:
+        boxes = [text.get_window_extent() for text in axis.texts if text.get_text() in EMOTIONS]
+        assert len(boxes) == 7
+        assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+
+
+def test_every_reader_has_a_mark_for_every_class(sets):
+    network = {"recall": dict.fromkeys(EMOTIONS, 0.5)}
+    figure = drawn(dataset_figures.best_recall(sets, {"FER-2013": ("a network", network)}))
+    (legend,) = figure.legends
+    assert names(legend.get_texts()) == ["annotator", "majority", "informed", "balanced", "a network"]
+    assert names(figure.axes[0].get_yticklabels()) == list(EMOTIONS)
+    balanced = sets["FER-2013"]["best_recall"]["balanced"]["fear"]["recall"]
+    marks = [
+        points.get_offsets()[FEAR, 0]
+        for points in figure.axes[1].collections
+        if len(points.get_offsets()) == 7
+    ]
+    assert np.isclose(marks, balanced).any() and np.isclose(marks, 0.5).any()
+
+
+def test_the_page_of_text():
+    page = dataset_figures.describe(read_metrics("02-audit-fer2013")).splitlines()
+    fear, disgust, happy = (
+        next(line for line in page if line.startswith(e)) for e in ("fear", "disgust", "happy")
+    )
+    assert fear.split()[:5] == ["fear", "5,121", "14.3%", "x", "1.8"] and fear.endswith("noisy")
+    assert disgust.endswith("rare") and happy.endswith("]")
+    assert any("PrivateTest: 288 of 3,589 (8.0%)" in line for line in page)
+    assert max(map(len, page)) <= 120
+
+
+def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    silent = {
+        name: replace(getattr(data, name), votes=None) for name in ("train", "public_test", "private_test")
+    }
+    page = dataset_figures.describe(json.loads(record(replace(data, **silent, extra={})).read_text()))
+    assert "no FER+ votes" in page and "noisy" not in page and "best recall" not in page
+    assert next(line for line in page.splitlines() if line.startswith("disgust")).endswith("rare")
+
+
+def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setattr(study, "load_data", lambda dataset: data)
+    monkeypatch.setattr("facelib.study.dataset_audit.audit.__defaults__", (20, 0))
+    assert app.main(["audit", "--dataset", "toy"]) == 0
+    page = capsys.readouterr().out
+    assert "1,000 pictures" in page and "Compared with the truth" in page
+    assert app.main(["audit", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == read_metrics("02-audit-toy")
+    assert record(data).is_file()

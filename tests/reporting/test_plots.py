@@ -1,0 +1,132 @@
+"""plots: annotated pictures in which one can read, figures that are the same bytes each time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from facelib.emotions import COLOURS, EMOTIONS
+from facelib.reporting import plots
+from facelib.vision.encoder import Face
+
+ASTRONAUT = skimage.data.astronaut()
+BOX = (176, 65, 98, 98)
+
+
+def face(box=BOX, emotion: str | None = "happy", gender: str | None = "woman", eyes=None) -> Face:
+    emotions = {name: 0.7 if name == emotion else 0.05 for name in EMOTIONS} if emotion else {}
+    genders = {"woman": 0.9, "man": 0.1} if gender else {}
+    return Face(box, eyes, 0.9, emotion, emotions, gender, genders)
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) around the pixels that differ."""
+    y, x = np.nonzero((before != after).any(2))
+    return x.min(), y.min(), x.max() + 1, y.max() + 1
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_a_face_is_marked_in_its_emotion_s_colour(emotion):
+    before = ASTRONAUT.copy()
+    drawn = plots.annotate(ASTRONAUT, [face(emotion=emotion)])
+    np.testing.assert_array_equal(ASTRONAUT, before)  # a new picture, the old one is untouched
+    assert drawn.shape == ASTRONAUT.shape and drawn.dtype == np.uint8
+    colour = COLOURS[EMOTIONS.index(emotion)]
+    colour = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    x, y, w, h = BOX
+    for cx, cy in ((x, y), (x + w, y), (x, y + h), (x + w, y + h)):  # at all four corners
+        assert (drawn[cy - 3 : cy + 4, cx - 3 : cx + 4] == colour).all(2).any()
+    np.testing.assert_array_equal(drawn[85:145, 195:255], ASTRONAUT[85:145, 195:255])  # the face stays free
+    left, top, right, bottom = changed(ASTRONAUT, drawn)
+    assert left > x - 60 and right < x + w + 60 and top > y - 60 and bottom < y + h + 80
+
+
+def test_the_label_says_what_was_read():
+    """More is drawn with gender than without, and other words for other answers."""
+    full, plain, bare = (
+        plots.annotate(ASTRONAUT, [f]) for f in (face(), face(gender=None), face(emotion=None, gender=None))
+    )
+    other = plots.annotate(ASTRONAUT, [face(emotion="neutral", gender=None)])
+    ink = [(drawn != ASTRONAUT).any(2).sum() for drawn in (bare, plain, full)]
+    assert ink[0] < ink[1] < ink[2]
+    assert (other[170:200] != plain[170:200]).any()
+
+
+def test_eyes_are_marked():
+    eyes = ((201.7, 100.5), (247.5, 103.0))
+    with_eyes, without = (plots.annotate(ASTRONAUT, [face(eyes=e)]) for e in (eyes, None))
+    left, top, right, bottom = changed(without, with_eyes)
+    assert 195 <= left <= 201 and 248 <= right <= 255 and 94 <= top and bottom <= 110
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (414, 0), (0, 414), (414, 414)])
+def test_labels_stay_in_the_picture(corner):
+    """A label in a corner is as large as one in the middle: nothing of it is cut off."""
+    sizes = []
+    for x, y in ((200, 150), corner):
+        black = np.zeros((512, 512, 3), np.uint8)
+        bare = plots.annotate(black, [face((x, y, 98, 98), None, None)])
+        left, top, right, bottom = changed(bare, plots.annotate(black, [face((x, y, 98, 98), gender=None)]))
+        sizes.append((right - left, bottom - top))
+    assert sizes[0][0] > 60 and sizes[0][1] > 15
+    assert np.abs(np.subtract(*sizes)).max() <= 2
+
+
+def test_labels_do_not_cover_each_other():
+    boxes = [(60 + 110 * i, 100, 90, 90) for i in range(4)]
+    together = plots.annotate(ASTRONAUT, [face(box) for box in boxes])
+    alone = [(plots.annotate(ASTRONAUT, [face(box)]) != ASTRONAUT).any(2) for box in boxes]
+    marked = (together != ASTRONAUT).any(2)
+    assert marked.sum() >= 0.8 * sum(mask.sum() for mask in alone)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (20, 20), (48, 48)])
+def test_tiny_pictures(shape):
+    drawn = plots.annotate(np.zeros((*shape, 3), np.uint8), [face((0, 0, shape[1], shape[0]))])
+    assert drawn.shape == (*shape, 3)
+
+
+def test_no_face_changes_nothing():
+    np.testing.assert_array_equal(plots.annotate(ASTRONAUT, []), ASTRONAUT)
+
+
+@pytest.mark.parametrize("extension", ["png", "svg"])
+def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    written = []
+    for _ in range(2):
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().plot([0, 1], [0, 1], label="a line")
+        path = plots.save_figure(figure, "07-lines", [extension], weights="0123456789abcdef")
+        written.append(path.read_bytes())
+    assert path == tmp_path / "reports" / "figures" / f"07-lines.{extension}"
+    assert written[0] == written[1]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    if extension == "png":
+        with Image.open(path) as picture:
+            assert picture.width > 100 and picture.info["weights"] == "0123456789abcdef"
+
+
+def test_figures_of_the_notebooks():
+    """Each can be drawn, and holds as many panels as it was given."""
+    gray, colour = np.zeros((48, 48), np.uint8), ASTRONAUT[:100, :150]
+    drawn = {
+        3: plots.panels([gray, colour, gray / 255], ["a", "b", "c"], columns=2),
+        1: plots.network_diagrams({"net": [("in", 48, 1, 0), ("conv", 24, 64, 1600), ("out", 1, 7, 455)]}),
+        2: plots.stage_costs({"A": {"read": 3.0, "find": 40.0}, "B": {"read": 2.0}}, counted=["find"]),
+    }
+    for panels, figure in drawn.items():
+        figure.canvas.draw()
+        assert sum(bool(axis.images or axis.patches) for axis in figure.axes) == panels
+    figure = plots.found_eyes([20, 40, 80], {"DeepFace": [0, 0.5, 0.8], "facelib": [0.2, 0.7, 1.0]})
+    figure.canvas.draw()
+    assert len(figure.axes[0].lines) == 2
+    x, y, w, h = BOX
+    patch = ASTRONAUT[y : y + h, x : x + w]
+    figure = plots.walkthrough(ASTRONAUT, face(), patch, patch[:48, :48, 0])
+    figure.canvas.draw()
+    assert len(figure.axes) >= 4

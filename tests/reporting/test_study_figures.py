@@ -1,0 +1,209 @@
+"""The study's figures say what the record says: drawn from simulated answers, so no network is needed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from facelib.emotions import EMOTIONS
+from facelib.reporting import study_figures
+from facelib.study import experiments, imbalance_methods
+from facelib.study.metrics import _plain
+from helpers import DISGUST, LOUD, PLAIN, simulated_answers, simulated_data
+
+FEAR = EMOTIONS.index("fear")
+
+
+def simulated_record(study: str, n: int = 700, seeds: int = 2, n_bootstrap: int = 200, seed: int = 0) -> dict:
+    """What ``experiments.record`` would write, with each arm's cure made up."""
+    rng, data = np.random.default_rng(seed), simulated_data(n)
+    labels, hard = data.private_test.labels, rng.random(n)
+    arms = (
+        imbalance_methods.IMBALANCE
+        if study == "imbalance"
+        else (imbalance_methods.IMBALANCE[0], *imbalance_methods.TWO_STAGE)
+    )
+    results = {}
+    for arm in arms:
+        strength = 0.0 if arm.name in ("none", "clean", "longer") else rng.uniform(0.4, 1.1)
+        reached = np.clip(PLAIN + strength * LOUD + rng.normal(0, 0.01, 7) * (arm.name != "none"), 0.02, 0.98)
+        runs = []
+        for _ in range(seeds):
+            answers = simulated_answers(labels, reached, rng, hard)
+            run = {"private": answers, "public": answers}
+            if study == "two-stage" and arm.name != "none":
+                share = np.linspace(0, 1, 13)[:, None] ** 0.5
+                run["curve"] = PLAIN + share * (reached - PLAIN) + rng.normal(0, 0.01, (13, 7))
+            runs.append(run)
+        results[arm.name] = runs
+    rows = experiments.summarise(results, data, {arm.name: arm.title for arm in arms}, n_bootstrap)
+    payload = {"rows": rows, "seed": list(range(seeds)), "n": n}
+    return json.loads(json.dumps(_plain({"n": n, "metrics": payload, "seed": payload["seed"]})))
+
+
+@pytest.fixture(scope="module")
+def imbalance():
+    return simulated_record("imbalance", n_bootstrap=1000)
+
+
+@pytest.fixture(scope="module")
+def two_stage():
+    return simulated_record("two-stage")
+
+
+def drawn(figure):
+    """Lays everything out: what cannot be drawn fails here."""
+    figure.draw_without_rendering()
+    return figure
+
+
+def texts(axis) -> list[str]:
+    return [text.get_text() for text in axis.texts]
+
+
+def ticks(labels) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+def dots(axis) -> list[tuple[float, float, bool]]:
+    """(x, y, filled) of each mark in an axis, from top to bottom."""
+    found = []
+    for points in axis.collections:
+        offsets = np.asarray(points.get_offsets())
+        if type(points).__name__ == "PathCollection" and len(offsets):
+            faces = np.broadcast_to(points.get_facecolor(), (len(offsets), 4))
+            found += [(x, y, not np.allclose(face, 1)) for (x, y), face in zip(offsets, faces)]
+    return sorted(found, key=lambda dot: dot[1])
+
+
+def by_title(record) -> dict[str, dict]:
+    return {row["title"]: row for row in record["metrics"]["rows"]}
+
+
+def holds(row, metric: str) -> bool:
+    against = row["against_none"]["all"]
+    p = against["recall_p_holm"][metric] if metric in EMOTIONS else against[f"{metric}_p_holm"]
+    return p < 0.05
+
+
+def test_cures_have_a_dot_each_filled_where_the_difference_holds(imbalance):
+    metrics = ("accuracy", "macro_f1", "disgust", "fear", "fear_to_surprise")
+    figure, rows = drawn(study_figures.cures(imbalance)), by_title(imbalance)
+    titles = ticks(figure.axes[0].get_yticklabels())
+    assert titles[0] == "nothing" and set(titles) == set(rows) and len(titles) == 17
+    filled = 0
+    for axis, metric in zip(figure.axes, metrics, strict=True):
+        marks = dots(axis)
+        assert [y for _, y, _ in marks] == list(range(17))
+        for title, (x, _, held) in zip(titles, marks):
+            found = rows[title]["all"]
+            wanted = found["recall"][metric] if metric in EMOTIONS else found[metric]
+            assert np.isclose(x, wanted)
+            assert held == (title == "nothing" or holds(rows[title], metric))
+            filled += held and title != "nothing"
+    assert 0 < filled < 80  # both kinds occur, else this would test nothing
+
+
+def test_cures_are_sorted_and_carry_their_seeds_and_intervals(imbalance):
+    figure, rows = drawn(study_figures.cures(imbalance, ("disgust",), by="disgust")), by_title(imbalance)
+    (axis,) = figure.axes
+    values = [x for x, _, _ in dots(axis)]
+    assert values[1:] == sorted(values[1:], reverse=True)
+    lines = [c for c in axis.collections if type(c).__name__ == "LineCollection"]
+    segments = [segment for line in lines for segment in line.get_segments()]
+    level = {y: sorted(s[:, 0]) for s in segments for y in [s[0, 1]] if s[0, 1] == s[1, 1]}
+    upright = [s for s in segments if s[0, 0] == s[1, 0]]
+    assert len(upright) == 17 * 2  # two seeds
+    for y, title in enumerate(ticks(axis.get_yticklabels())):
+        assert np.allclose(level[y], rows[title]["all"]["recall_interval"]["disgust"])
+    assert len(figure.legends[0].get_texts()) == 3
+
+
+def test_trade_names_every_point_and_no_name_covers_another(imbalance):
+    figure, rows = drawn(study_figures.trade(imbalance)), by_title(imbalance)
+    (axis,) = figure.axes
+    assert sorted(texts(axis)) == sorted(rows)
+    for text in axis.texts:
+        row = rows[text.get_text()]
+        if row["name"] != "none":
+            against = row["against_none"]["all"]
+            assert np.allclose(text.xy, [100 * against["accuracy"], 100 * against["balanced_accuracy"]])
+    boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the leaders
+    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+    held = sum(filled for _, _, filled in dots(axis))
+    assert held - 1 == sum(holds(row, "balanced_accuracy") for row in rows.values() if row["against_none"])
+
+
+def test_recalls_are_points_bold_where_they_hold(imbalance):
+    figure, rows = drawn(study_figures.recalls(imbalance, ["over", "clean"])), by_title(imbalance)
+    axis = figure.axes[0]
+    titles = ticks(axis.get_yticklabels())
+    assert titles == ["random oversampling", "without duplicates"]
+    assert ticks(axis.get_xticklabels()) == list(EMOTIONS) and len(axis.texts) == 14
+    for text in axis.texts:
+        x, y = (int(each) for each in text.get_position())
+        row = rows[titles[y]]
+        value = 100 * row["against_none"]["all"]["recall"][EMOTIONS[x]]
+        assert text.get_text() == f"{value:+.1f}".replace("-", "−")
+        assert (text.get_weight() == "bold") == holds(row, EMOTIONS[x])
+    assert len(drawn(study_figures.recalls(imbalance)).axes[0].texts) == 16 * 7
+
+
+def test_views_rank_every_arm_in_every_view(imbalance):
+    figure, rows = drawn(study_figures.views(imbalance)), imbalance["metrics"]["rows"]
+    (axis,) = figure.axes
+    assert ticks(axis.get_xticklabels()) == list(study_figures.VIEWS.values())
+    lines = [line.get_ydata() for line in axis.lines]
+    for column, view in enumerate(study_figures.VIEWS):
+        order = np.argsort([line[column] for line in lines])
+        values = [rows[i][view]["macro_f1"] for i in order]
+        assert values == sorted(values, reverse=True)
+    assert all(texts(axis).count(row["title"]) == 2 for row in rows)
+
+
+def test_without_votes_there_is_one_view_less(imbalance):
+    rows = [
+        {key: value for key, value in row.items() if key != "majority"}
+        for row in imbalance["metrics"]["rows"]
+    ]
+    figure = drawn(study_figures.views({"metrics": {"rows": rows}}))
+    assert len(figure.axes[0].get_xticks()) == 2
+
+
+def test_forgetting_has_a_panel_for_each_stage_and_names_its_lines(two_stage):
+    figure, rows = drawn(study_figures.forgetting(two_stage)), by_title(two_stage)
+    titles = [axis.get_title(loc="left").replace("\n", " ") for axis in figure.axes]
+    assert titles == [arm.title for arm in imbalance_methods.TWO_STAGE]
+    for axis, title in zip(figure.axes, titles, strict=True):
+        curve = np.array(rows[title]["curve"])
+        others = np.delete(curve, [DISGUST, FEAR], axis=1).mean(1)
+        lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+        for name, wanted in (("disgust", curve[:, DISGUST]), ("fear", curve[:, FEAR]), ("others", others)):
+            assert np.allclose(lines[name], wanted)
+            assert f"{name} {100 * wanted[-1]:.0f}" in texts(axis)
+        heights = sorted(text.get_position()[1] for text in axis.texts)
+        assert np.diff(heights).min() > 0.1  # names stand apart
+
+
+def test_stages_keep_the_order_of_the_study(two_stage):
+    figure = drawn(study_figures.stages(two_stage))
+    assert ticks(figure.axes[0].get_yticklabels()) == [
+        "nothing",
+        *(arm.title for arm in imbalance_methods.TWO_STAGE),
+    ]
+
+
+def test_a_class_without_pictures_is_drawn_as_missing(imbalance):
+    record = json.loads(json.dumps(imbalance))
+    for row in record["metrics"]["rows"]:
+        row["all"]["recall"]["disgust"] = None
+        row["all"]["recall_interval"]["disgust"] = [None, None]
+        row["all"]["recall_runs"]["disgust"] = [None, None]
+        if row["against_none"]:
+            row["against_none"]["all"]["recall"]["disgust"] = None
+            row["against_none"]["all"]["recall_p_holm"]["disgust"] = None
+    drawn(study_figures.cures(record))
+    assert "–" in texts(drawn(study_figures.recalls(record)).axes[0])

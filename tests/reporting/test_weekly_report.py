@@ -1,0 +1,604 @@
+"""The weekly report says what the metrics files say, in two languages, on paper and on the screen."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from facelib import paths
+from facelib.cli import app
+from facelib.emotions import EMOTIONS
+from facelib.errors import InputError
+from facelib.models import registry
+from facelib.reporting import markup, weekly_report
+from facelib.study import experiments, imbalance_methods
+from facelib.study.metrics import _plain, classification_metrics
+from helpers import LOUD, PLAIN, modules_after, simulated_answers, simulated_data
+
+SPACES = str.maketrans("\u00a0\u202f", "  ")
+
+
+# --- a house with all metrics in it, some of them made up --------------------------------------------------
+
+
+def simulated_study(arms, controls: tuple[str, ...], seeds: int = 2, n: int = 400) -> dict:
+    """What ``experiments.record`` writes: cures that help disgust, never fear."""
+    rng, data = np.random.default_rng(0), simulated_data(n)
+    labels, hard = data.private_test.labels, rng.random(n)
+    results = {}
+    for arm in arms:
+        reached = PLAIN + LOUD * (arm.name not in ("none", "clean", "longer"))
+        runs = [{"private": simulated_answers(labels, reached, rng, hard)} for _ in range(seeds)]
+        if "longer" in controls and arm.name != "none":
+            runs = [run | {"curve": np.linspace(PLAIN, reached, 13)} for run in runs]
+        results[arm.name] = runs
+    rows = experiments.summarise(results, data, {arm.name: arm.title for arm in arms}, 100, controls)
+    return {"n": n, "split": "PrivateTest", "epochs": 8, "pictures_seen": 229_376, "rows": rows}
+
+
+def simulated_generator(n: int = 3500) -> dict:
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(7), n // 7)
+
+    def read(recall: float) -> dict:
+        return classification_metrics(
+            labels, simulated_answers(labels, np.full(7, recall), rng, rng.random(n)), 200
+        )
+
+    shares = {"plain": 0.57, "even_light": 0.56, "best": 0.75, "own_network": 0.6, "real": 0.64}
+    distances = ("generated", "generated, natural shares", "reconstructions", "PublicTest")
+    return {
+        "n": n, "split": "PrivateTest", "judge": "fer", "best_of": 8,
+        "agreement": {name: read(recall) for name, recall in shares.items()},
+        "distance": {name: {"frechet": 9.25 / (i + 1), "kernel": 0.0213 / (i + 1)}
+                     for i, name in enumerate(distances)},
+        "coverage": {"precision": 0.71, "recall": 0.52, "density": 0.8, "coverage": 0.63},
+        "diversity": {e: {"generated": 8.8, "real": 10.0, "ratio": 0.88} for e in EMOTIONS},
+        "copies": {key: {"limit": 1.2, "rate": 0.004, "smallest": 0.9} for key in ("pixels", "features")},
+        "edit": {"n": 200, "read": 0.63, "read_interval": [0.56, 0.69], "read_before": 0.05,
+                 "own_network": 0.8, "ssim_outside": 0.81, "ssim_coded": 0.93},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory):
+    """A folder with reports/metrics, reports/figures and weights as they will be once all is measured."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(paths.CHECKOUT / "reports" / "metrics", home / "reports" / "metrics")
+    (home / "reports" / "figures").mkdir()
+    for name in ("01-astronaut.png", "02-drawn-faces.png"):
+        shutil.copy(paths.CHECKOUT / "reports" / "figures" / name, home / "reports" / "figures")
+    Image.new("L", (900, 500), 128).save(home / "reports" / "figures" / "08-faces.png")
+    (home / "weights").mkdir()
+    for card in registry.WEIGHTS.glob("*.json"):
+        shutil.copy(card, home / "weights")
+    for name in ("vqvae", "prior", "emotion-tiny"):
+        card = {"weights_digest": f"{name:0>16}", "data_digest": "0" * 16, "parameters": 94_103}
+        (home / "weights" / f"{name}.json").write_text(json.dumps(card))
+
+    def write(name: str, payload: dict) -> None:
+        path = home / "reports" / "metrics" / f"{weekly_report.SOURCES[name].slug}.json"
+        fields = {key: payload.pop(key, None) for key in ("n", "split")}
+        record = {"metrics": payload, "date": "2026-11-23", "command": "a command", **fields}
+        path.write_text(json.dumps(_plain(record)))
+
+    write("imbalance", simulated_study(imbalance_methods.IMBALANCE, ("none",)))
+    write(
+        "two_stage",
+        simulated_study((imbalance_methods.IMBALANCE[0], *imbalance_methods.TWO_STAGE), ("none", "longer")),
+    )
+    write("helped", simulated_study(imbalance_methods.GENERATED, ("none",)))
+    write("generator", simulated_generator())
+    codec = {"psnr": 28.375, "ssim": 0.9234, "used": 0.991, "perplexity": 611.0, "codes": 1024, "bits": 1440}
+    write(
+        "codec",
+        {
+            "n": 3589,
+            **codec,
+            "kept": 0.917,
+            "kept_interval": [0.9076, 0.9256],
+            "kept_in_noise": 0.6712,
+            "kept_uncoded": 0.9533,
+            "psnr_uncoded": 31.27,
+        },
+    )
+    times = {"facelib": 3.25, "tiny": 0.41, "baseline": 1.05, "fer": 1.5}
+    write("speed", {"rows": [
+        {"model": m, "parameters": 1e6, "one_face_ms": 2 * t, "of_64_ms_a_face": t} for m, t in times.items()
+    ]})  # fmt: skip
+    emotion = json.loads((home / "reports/metrics" / f"{weekly_report.SOURCES['fer'].slug}.json").read_text())
+    write("tiny", {**emotion["metrics"], "model": "tiny", "n": 3589})
+    for source in weekly_report.SOURCES.values():  # everything agrees with the cards
+        path = home / "reports" / "metrics" / f"{source.slug}.json"
+        if path.exists():
+            record = json.loads(path.read_text())
+            cards = [json.loads((home / "weights" / f"{card}.json").read_text()) for card in source.cards]
+            record["weights"] = " ".join(card["weights_digest"] for card in cards) or None
+            if source.data:
+                card = json.loads((home / "weights" / f"{source.data}.json").read_text())
+                record["data"] = card["data_digest"]
+            path.write_text(json.dumps(record))
+    return home
+
+
+#: A picture that is quick to draw, and from which no letter has to be read.
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="50"><path d="M0 0h9v9z"/></svg>'
+
+
+@pytest.fixture
+def home(furnished, tmp_path, monkeypatch):
+    """A copy of it in which pictures are quick to draw, with the report's paths set on it."""
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def built(furnished, tmp_path_factory):
+    """Both weeks in French: week -> HTML and PDF as they are, and the text of a PDF with simple pictures."""
+    found, home = {}, tmp_path_factory.mktemp("built")
+    shutil.copytree(furnished, home, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACELIB_HOME", str(home))
+        patch.setattr(registry, "WEIGHTS", furnished / "weights")
+        for week in weekly_report.WEEKS:
+            found[week] = [path.read_bytes() for path in weekly_report.build(week)[0]]
+        patch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
+        for week in weekly_report.WEEKS:
+            found[week].append(of_pdf(weekly_report.build(week)[0][1].read_bytes()))
+    return found
+
+
+# --- reading a report back ---------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """Words with single spaces, and neither apostrophes nor hyphens at a line's end to stumble over."""
+    return " ".join(text.translate(SPACES).replace("’", "'").split())
+
+
+class Page(HTMLParser):
+    """An HTML page taken apart: its tags with their attributes, and the text of its body."""
+
+    def __init__(self, content: bytes):
+        super().__init__()
+        self.tags, self.words, self.silent = [], [], False
+        self.feed(content.decode())
+        self.text = plain("".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.silent = tag in ("style", "title")
+        if tag in ("p", "td", "th", "li", "h1", "h2", "h3", "figcaption", "caption"):
+            self.words.append(" ")
+
+    def handle_endtag(self, tag):
+        self.silent = False
+
+    def handle_data(self, data):
+        if not self.silent:
+            self.words.append(data)
+
+    def all(self, *names: str) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+def of_pdf(content: bytes) -> str:
+    pypdf = pytest.importorskip("pypdf")
+    return plain(" ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages))
+
+
+def metrics(home, name: str) -> dict:
+    return json.loads((home / "reports/metrics" / f"{weekly_report.SOURCES[name].slug}.json").read_text())
+
+
+def change(home, name: str, **new) -> None:
+    """Overwrite entries of a metrics file: fields, or "metrics" with dots, as in ``recall.fear``."""
+    record = metrics(home, name)
+    for key, value in new.items():
+        place = record if key in ("weights", "data") else record["metrics"]
+        *path, last = key.split("__")
+        for step in path:
+            place = place[step]
+        place[last] = value
+    (home / "reports/metrics" / f"{weekly_report.SOURCES[name].slug}.json").write_text(json.dumps(record))
+
+
+def text_of(week: int, lang: str = "fr") -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typst.compile", lambda *_, **options: b"")
+        return Page(weekly_report.build(week, lang)[0][0].read_bytes()).text
+
+
+def percent(value: float, comma: str = ",") -> str:
+    return f"{100 * value:.1f} %".replace(".", comma)
+
+
+def interval(ends, scale: float = 100, digits: int = 1) -> str:
+    return "[{} ; {}]".format(*(f"{scale * end:.{digits}f}".replace(".", ",") for end in ends))
+
+
+def quoted(home, week: int):
+    """What a week's French report must say, from the metrics files."""
+    for model in weekly_report.NETWORKS:
+        m = metrics(home, model)["metrics"]
+        yield f"{percent(m['accuracy'])} {interval(m['accuracy_interval'])}"
+        yield f"{m['macro_f1']:.3f}".replace(".", ",") + " " + interval(m["macro_f1_interval"], 1, 3)
+        yield percent(m["unseen"]["accuracy"])
+        yield percent(m["ece"])
+        if week == 2:
+            for emotion in EMOTIONS:
+                yield f"{percent(m['recall'][emotion])} {interval(m['recall_interval'][emotion])}"
+    if week == 2:
+        audit = metrics(home, "audit")["metrics"]
+        yield f"{audit['exact_duplicates']['groups']:,}".replace(",", " ")
+        yield from (percent(audit["agreement"]["of"][e]) for e in EMOTIONS)
+        yield from (f"{audit['classes'][e]['n']:,}".replace(",", " ") for e in EMOTIONS)
+        for name in ("haar", "yunet"):
+            m = metrics(home, name)["metrics"]
+            yield f"{percent(m['accuracy_colour'])} {interval(m['accuracy_colour_interval'])}"
+        for row in metrics(home, "detection")["metrics"]["rows"]:
+            yield f"{row['found']} sur {row['annotated']}"
+        for row in metrics(home, "throughput")["metrics"]["rows"]:
+            yield f"{row['pictures_per_s']:.2f}".replace(".", ",")
+    else:
+        for row in metrics(home, "imbalance")["metrics"]["rows"]:
+            yield percent(row["all"]["macro_f1"])
+        codec, generator = (metrics(home, name)["metrics"] for name in ("codec", "generator"))
+        yield "28,38 dB"
+        yield f"{percent(codec['kept'])} {interval(codec['kept_interval'])}"
+        yield from (percent(codec[kept]) for kept in ("kept_in_noise", "kept_uncoded"))
+        for row in ("plain", "best", "real"):
+            found = generator["agreement"][row]
+            yield percent(found["balanced_accuracy"])
+            yield from (percent(found["recall"][e]) for e in EMOTIONS)
+        for found in generator["distance"].values():
+            yield f"{found['frechet']:.2f}".replace(".", ",")
+
+
+# --- what is printed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("week", weekly_report.WEEKS)
+def test_paper_and_screen_say_what_the_files_say(built, furnished, week):
+    page, pdf = Page(built[week][0]).text, built[week][2]
+    wanted = list(quoted(furnished, week))
+    assert len(wanted) > 50
+    assert not [text for text in wanted if text not in page]
+    assert not [text for text in wanted if text not in pdf]
+    for kind in ("Figure", "Tableau"):
+        numbers = [sorted(set(re.findall(rf"{kind} (\d+) :", text)), key=int) for text in (page, pdf)]
+        assert numbers[0] == numbers[1] == [str(n + 1) for n in range(len(numbers[0]))] != []
+
+
+@pytest.mark.parametrize("week", weekly_report.WEEKS)
+def test_every_letter_of_the_screen_is_on_paper(built, week):
+    page, pdf = Page(built[week][0]).text, built[week][2]
+    missing = set(page) - set(pdf) - {"·"}
+    assert not missing and {"œ", "«", "»", "−", "é"} <= set(pdf) | ({"−"} if week == 2 else set())
+    assert "\ufffd" not in pdf and max(map(len, built[week][:2])) < 1e6
+
+
+@pytest.mark.parametrize("week", weekly_report.WEEKS)
+def test_the_page_stands_alone_and_is_open_to_everybody(built, week):
+    content = built[week][0]
+    page = Page(content)
+    assert page.all("html")[0]["lang"] == "fr" and not page.all("script", "link", "iframe")
+    assert "viewport" in [each.get("name") for each in page.all("meta")]
+    assert not re.search(rb"@import|url\(", content)
+    assert all(each["src"].startswith("data:image/") for each in page.all("img"))
+    assert all(len(each["alt"]) > 30 for each in page.all("img")) and len(page.all("img")) >= 5
+    assert all(each["scope"] in ("col", "row") for each in page.all("th"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [each["href"] for each in page.all("a")]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert all(re.match(r"#|https://", link) for link in links)
+    cited = {link for link in links if link.startswith("#ref-")}
+    assert cited == {f"#{each}" for each in ids if each.startswith("ref-")} and len(cited) > 10
+
+
+@pytest.mark.parametrize(
+    "path", sorted(weekly_report.TEMPLATES.glob("week-*.md")), ids=lambda path: path.name
+)
+def test_every_figure_and_table_is_spoken_of(path):
+    text = path.read_text(encoding="utf-8")
+    there = {f"@{kind[:3]}:{name}" for kind, name in re.findall(r"^(figure|table): (\w+)", text, re.M)}
+    assert len(there) >= 11 and {each for each in there if not re.search(rf"{each}\b", text)} == set()
+
+
+def test_english_has_its_own_numbers(home):
+    for week in weekly_report.WEEKS:
+        written, stale = weekly_report.build(week, "en")
+        assert [path.name for path in written] == ["report.html", "report.pdf"] and not stale
+        page = Page(written[0].read_bytes())
+        accuracy = metrics(home, "facelib")["metrics"]["accuracy"]
+        assert percent(accuracy, ".").replace(" ", "") in page.text and page.all("html")[0]["lang"] == "en"
+        assert not re.search(r"\d,\d\b", page.text) and "«" not in page.text
+
+
+@pytest.mark.parametrize(
+    "path", sorted(weekly_report.TEMPLATES.glob("week-*.md")), ids=lambda path: path.name
+)
+def test_no_result_is_written_into_a_text(path):
+    """Shares and decimals in the words themselves are levels, limits and definitions, never results."""
+    words = re.sub(r"\{[{%#].*?[}%#]\}", "", path.read_text(encoding="utf-8"), flags=re.S)
+    found = set(re.findall(r"\d+[.,]\d+|\d+ ?%", words))
+    assert {each.replace(" ", "") for each in found} <= {"95%", "70%", "99%", "1%", "0.4", "0,4"}
+
+
+def test_the_same_measurements_give_the_same_bytes(home, furnished, monkeypatch):
+    first = [path.read_bytes() for path in weekly_report.build(2)[0]]
+    assert first == [path.read_bytes() for path in weekly_report.build(2)[0]]
+    assert first != [path.read_bytes() for path in weekly_report.build(2, date="2027-01-31")[0]]
+    records = weekly_report.gather(2)
+    assert weekly_report._drawn("plane", records, [["fear", "peur"]]) == weekly_report._drawn(
+        "plane", records, [["fear", "peur"]]
+    )
+
+
+def test_what_is_committed_is_what_the_committed_metrics_give(tmp_path, monkeypatch):
+    shutil.copytree(paths.CHECKOUT / "reports", tmp_path / "reports")
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
+    for week in weekly_report.WEEKS:
+        page = tmp_path / "reports" / f"semaine-{week}" / "rapport.html"
+        if page.exists():
+            committed = Page(page.read_bytes()).text
+            assert app.main(["report", "--week", str(week)]) == 0
+            assert Page(page.read_bytes()).text == committed, "run `make report` and commit what it writes"
+
+
+# --- sentences follow numbers ------------------------------------------------------------------------------
+
+
+def test_changing_a_metric_changes_the_number_and_the_sentence(home):
+    before = text_of(2)
+    assert "la première rivale de la peur est donc la tristesse" in before
+    assert "Notre réseau l'emporte sur le réseau du paquet fer" in before
+    assert "la peur n'y est pas rare mais mal étiquetée" in before
+    change(home, "confusion", rivals__share=0.3721, rivals__interval=[0.31, 0.44])
+    change(home, "fer", against__p=0.4)
+    change(home, "audit", classes__fear__noisy=False)
+    change(home, "facelib", accuracy=0.7654, ece=0.0912)
+    after = text_of(2)
+    assert "37,2 % [31,0 ; 44,0] : la première rivale de la peur est donc bien la surprise" in after
+    assert "Entre notre réseau et le réseau du paquet fer, la différence peut être due au hasard" in after
+    assert "mal étiquetée" not in after.split("Objectifs")[0] and "aucune n'est bruitée" in after
+    assert "76,5 %" in after and "76,5 %" not in before
+    assert "Le nôtre s'en distingue" in after and "Le nôtre ne s'en distingue pas" in before
+
+
+def test_verdicts_of_week_3_follow_the_study_and_the_judge(home):
+    before = text_of(3)
+    assert "aucun ne relève le rappel du dégoût, qui est rare, et aucun ne relève celui de la peur" in before
+    assert "rien n'indique que le générateur recopie" in before and "ce qui peut être dû au hasard" in before
+    rows = metrics(home, "imbalance")["metrics"]["rows"]
+    for row in rows[1:4]:
+        row["against_none"]["all"]["recall"]["disgust"] = 0.08
+        row["against_none"]["all"]["recall_p_holm"]["disgust"] = 0.01
+    change(home, "imbalance", rows=rows)
+    stages = metrics(home, "two_stage")["metrics"]["rows"]
+    rare = next(row for row in stages if row["name"] == "rare")["against_longer"]["all"]
+    rare |= {"accuracy": -0.3125, "accuracy_interval": [-0.34, -0.28], "accuracy_p_holm": 0.01}
+    change(home, "two_stage", rows=stages)
+    change(home, "generator", copies__pixels__rate=0.037)
+    assert "Les visages générés ne relèvent pas de façon avérée le rappel du dégoût" in before
+    rows = metrics(home, "helped")["metrics"]["rows"]
+    drawn = next(row for row in rows if row["name"] == "generated")["against_none"]["all"]
+    drawn["recall"]["disgust"], drawn["recall_p_holm"]["disgust"] = 0.1875, 0.01
+    change(home, "helped", rows=rows)
+    after = text_of(3)
+    assert "3 relèvent le rappel du dégoût, qui est rare, et aucun ne relève celui de la peur" in after
+    assert "−31,2 [−34,0 ; −28,0] points. C'est l'oubli catastrophique" in after
+    assert "Les visages générés relèvent le rappel du dégoût de +18,8" in after
+    assert "3,7 % des visages générés" in after and "s'approche donc parfois trop de ses exemples" in after
+
+
+def test_what_is_only_welcome_may_be_missing(home):
+    weekly_report.SOURCES["helped"].path.unlink()
+    text = text_of(3)
+    assert "Savoir si les visages générés aident l'encodeur" in text and "score d'exactitude" not in text
+
+
+# --- missing, damaged, stale -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "week, name", [(w, n) for w, (wanted, _) in weekly_report.WEEKS.items() for n in wanted]
+)
+def test_what_is_missing_is_named_with_the_command_that_makes_it(home, week, name):
+    source = weekly_report.SOURCES[name]
+    source.path.unlink()
+    with pytest.raises(InputError) as error:
+        weekly_report.build(week)
+    assert f"{source} is missing; make it with `{source.command}`" in str(error.value)
+    assert "\n" not in str(error.value) and str(error.value).count("is missing") == 1
+    assert not (home / "reports" / f"semaine-{week}").exists()
+
+
+def test_commands_that_make_files_exist():
+    for source in weekly_report.SOURCES.values():
+        program, *arguments = source.command.split()
+        if program == "facelib":
+            app.build_parser().parse_args(arguments)
+        else:
+            assert (paths.CHECKOUT / arguments[0]).exists()
+
+
+def test_what_may_be_missing_is_left_out_and_shown_once_there(home):
+    assert "facelib, petit" in text_of(2) and "6,5 ms" in text_of(2)
+    for name in ("tiny", "speed"):
+        weekly_report.SOURCES[name].path.unlink()
+    assert "facelib, petit" not in text_of(2) and "par lots de 64" not in text_of(2)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"date": "2026-11-22", "metrics": {}}'])
+def test_a_damaged_file_is_an_error_in_one_line(home, content):
+    weekly_report.SOURCES["audit"].path.write_bytes(content)
+    with pytest.raises(InputError, match="make it again") as error:
+        weekly_report.build(2)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_stale_is_marked_and_named(home):
+    change(home, "facelib", weights="feedfeedfeedfeed")
+    change(home, "audit", data="badbadbadbadbadb")
+    (path, pdf), stale = weekly_report.build(2)
+    wanted = [weekly_report.SOURCES[name] for name in ("audit", "facelib")]
+    assert stale == [f"{source} is stale; make it again with `{source.command}`" for source in wanted]
+    assert stale[0].startswith("reports/metrics/02-audit-fer2013.json is stale; make it again with `facelib ")
+    page = path.read_text(encoding="utf-8")
+    warned = page.split('class="warning"')[1].split("</div>")[0]
+    assert "02-audit-fer2013" in warned and "feedfeedfeedfeed" in warned and "badbadbadbadbadb" in warned
+    marked = re.findall(
+        r'<(?:figure|div class="scroll") id="([\w-]+)".*?(?:</figcaption>|</caption>)', page, re.S
+    )
+    marked = {
+        i
+        for i in marked
+        if "périmé" in page.split(f'id="{i}"')[1].split("</figcaption>")[0].split("</caption>")[0]
+    }
+    assert {"tab-classes", "fig-flow", "tab-reseaux", "fig-recalls"} <= marked
+    assert not {"fig-drawn", "tab-detection", "tab-genre"} & marked
+    assert of_pdf(pdf.read_bytes()).count("[périmé]") >= len(marked)
+
+
+def test_a_picture_that_names_other_weights_is_stale(home):
+    note = PngImagePlugin.PngInfo()
+    note.add_text("weights", "feedfeedfeedfeed")
+    Image.new("L", (60, 60)).save(weekly_report.SOURCES["faces"].path, pnginfo=note)
+    assert weekly_report.build(3)[1] == [
+        "reports/figures/08-faces.png is stale; make it again with `facelib run 08-emotion-generation`"
+    ]
+
+
+# --- the command -------------------------------------------------------------------------------------------
+
+
+def test_the_command_builds_what_it_can_and_says_what_it_cannot(home, capsys):
+    assert app.main(["report"]) == 0
+    assert [line.rpartition("/")[2] for line in capsys.readouterr().out.split()] == 2 * [
+        "rapport.html",
+        "rapport.pdf",
+    ]
+    weekly_report.SOURCES["imbalance"].path.unlink()
+    assert app.main(["report"]) == 1
+    out, err = capsys.readouterr()
+    assert "semaine-2" in out and "semaine-3" not in out
+    assert err.startswith("facelib: week 3 cannot be reported") and len(err.splitlines()) == 1
+    assert "make it with `facelib experiment imbalance --dataset fer2013 --seeds 3`" in err
+    change(home, "facelib", weights="feedfeedfeedfeed")
+    assert app.main(["report", "--week", "2"]) == 0
+    assert "is stale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--week 1", "--lang de", "--date tomorrow"])
+def test_wrong_usage(words):
+    with pytest.raises(SystemExit) as stop:
+        app.main(["report", *words.split()])
+    assert stop.value.code == 2
+
+
+def test_weeks_on_the_command_line_are_those_that_there_are():
+    for week in weekly_report.WEEKS:
+        assert app.build_parser().parse_args(["report", "--week", str(week)]).week == week
+
+
+def test_authors_are_parameters(home, capsys):
+    place = home / "us.yml"
+    place.write_text(
+        "authors:\n- {name: Ada *L* <b>, affiliation: 'École #1', email: ada@example.org}\n- Zoé $x$\n"
+        "course: Traitement d'images\nyear: 2026–2027\n",
+        encoding="utf-8",
+    )
+    assert app.main(["report", "--week", "2", "--authors", str(place), "--date", "2026-12-01"]) == 0
+    html_file, pdf = (home / "reports/semaine-2" / f"rapport.{kind}" for kind in ("html", "pdf"))
+    page = Page(html_file.read_bytes())
+    for text in (page.text, of_pdf(pdf.read_bytes())):
+        assert "<b>" in text and "École #1" in text and "Zoé $x$" in text and "1er décembre 2026" in text
+        assert "Traitement d'images" in text and "2026–2027" in text
+    assert "mailto:ada@example.org" in [each["href"] for each in page.all("a")]
+    place.write_text("authors: []\n", encoding="utf-8")
+    assert app.main(["report", "--week", "2", "--authors", str(place)]) == 1
+    assert app.main(["report", "--week", "2", "--authors", str(home / "nobody.yml")]) == 1
+    assert "nobody.yml: no such file" in capsys.readouterr().err
+
+
+def test_no_network_library_is_loaded(home):
+    code = (
+        "from facelib import report\nreport._picture = lambda *_: ('image/svg+xml', b'<svg xmlns=%s width=%s "
+    )
+    code += "height=%s/>' % ((b'\"http://www.w3.org/2000/svg\"',) + (b'\"9\"',) * 2))\nreport.build(2)\n"
+    code += "from facelib import auditfigures, confusionfigures, genfigures, resultfigures, studyfigures"
+    loaded = modules_after(code)
+    assert "typst" in loaded and not loaded & {"tensorflow", "keras", "torch", "jax"}
+
+
+# --- the markup and the numbers ----------------------------------------------------------------------------
+
+
+def test_numbers_in_two_languages():
+    words = {"decimal": ",", "thousands": "\u202f", "percent": " %", "interval": "[{} ; {}]", "first": "1er"}
+    words |= {"and": "et", "months": ["janvier"]}
+    french = markup.Numbers(words)
+    assert french.count(35887) == "35\u202f887" and french.num(-1234.56, 1) == "−1\u202f234,6"
+    assert french.pct(0.7114) == "71,1 %" and french.pct(None) == "–"
+    assert french.points(0.0125) == "+1,2" and french.points(-0.0004, 1) == "0,0"
+    assert french.ci([0.696, None]) == "[69,6\u00a0;\u00a0–]" and french.ci([1.5, 2], 2, 1).startswith(
+        "[1,50"
+    )
+    assert french.million(3_772_199) == "3,77 M" and french.p(0.0004) == "p < 0,001"
+    assert french.listing(["a"]) == "a" and french.listing("abc") == "a, b et c"
+    assert french.day("2026-01-01") == "1er\u00a0janvier\u00a02026"
+
+
+def test_french_spaces_do_not_break():
+    found = markup.typography("« L'œil » : 12 % ; n = 3 ! 28 dB", "fr")
+    assert found == "«\u00a0L’œil\u00a0»\u00a0: 12\u00a0%\u202f; n\u00a0=\u00a03\u202f! 28\u00a0dB"
+    assert markup.typography("It's 12%: n = 3", "en") == "It’s 12%: n\u00a0=\u00a03"
+
+
+def test_a_reference_to_nothing_is_an_error():
+    with pytest.raises(ValueError, match="fig:nowhere"):
+        markup.parse("See @fig:nowhere.")
+
+
+def test_no_character_means_anything_to_the_printer():
+    import typst
+
+    letters = "".join(chr(code) for code in range(33, 127) if chr(code) not in "`*'")
+    document = markup.parse("text")
+    source = markup.Typst(document, {}, "en")(f'{letters} 1. x *em*(a);b **bold**.field `co\\de"`')
+    printed = of_pdf(typst.compile(source.encode())).replace(" ", "")  # the line may break anywhere
+    assert printed == f'{letters} 1. x em(a);b bold.field co\\de"'.replace(" ", "")
+    written = Page(markup.Html(document, {}, "en")(f"{letters} <script>").encode())
+    assert written.text == f"{letters} <script>" and not written.tags
+
+
+def test_figures_speak_french():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    axes = figure.subplots(1, 2, sharey=True)
+    axes[0].set(title="recall of fear", xlim=(0, 1), yticks=[0, 0.125], xticks=[0.5], xticklabels=["sad"])
+    axes[0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f}%")
+    markup.translate(
+        figure, [[r"(\d),(?=\d{3}\b)", " "], [r"(\d)\.(?=\d)", r"\1,"], ["fear", "peur"], ["sad", "triste"]]
+    )
+    figure.draw_without_rendering()
+    assert axes[0].get_title() == "recall of peur"
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == ["triste"]
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["0,0%", "12,5%"]

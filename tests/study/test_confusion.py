@@ -1,0 +1,299 @@
+"""Confusion studies on networks that are made up, so that what they look at is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import facelib
+from facelib import paths
+from facelib.data import synthetic_faces
+from facelib.data.synthetic_drawing import PROTOTYPES
+from facelib.emotions import EMOTIONS, FERPLUS
+from facelib.models.emotion import emotion_inputs
+from facelib.reporting import confusion_figures
+from facelib.study import confusion
+
+FEAR, SAD, SURPRISE = (EMOTIONS.index(name) for name in ("fear", "sad", "surprise"))
+
+
+def answering(scores):
+    """Probabilities (n, 7) in which fear and surprise differ by scores (n,) in their logarithms."""
+    logits = np.full((len(scores), 7), -3.0)
+    logits[:, FEAR], logits[:, SURPRISE] = scores / 2, -scores / 2
+    e = np.exp(logits)
+    return e / e.sum(1, keepdims=True)
+
+
+def looks_at_the_mouth(inputs):
+    """Fear where the mouth is bright; it sees nothing else."""
+    x0, y0, x1, y1 = confusion.PARTS["mouth"]
+    return answering(10 * inputs[:, y0:y1, x0:x1, 0].mean((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def toys():
+    return facelib.load_toyfaces(1000, 3)
+
+
+# --- which way --------------------------------------------------------------------------------------------
+
+
+def test_shares_are_those_of_the_rows():
+    labels = np.repeat([FEAR, SURPRISE], [8, 4])
+    answers = np.array([FEAR] * 2 + [SAD] * 5 + [SURPRISE] + [SURPRISE] * 3 + [FEAR])
+    found = confusion.shares(labels, answers)
+    assert found["counts"][FEAR, SAD] == 5 and found["share"][FEAR, SAD] == 5 / 8
+    assert found["share"][SURPRISE, FEAR] == 1 / 4
+    assert found["low"][FEAR, SAD] < 5 / 8 < found["high"][FEAR, SAD]
+    assert np.isnan(found["share"][SAD]).all(), "a class without pictures has no shares"
+
+
+def test_rivals_need_more_than_a_few_pictures_to_differ():
+    def ask(sad, surprise):
+        answers = np.repeat([FEAR, SAD, SURPRISE, SAD], [5, sad, surprise, 100])
+        labels = np.repeat([FEAR, EMOTIONS.index("sad")], [5 + sad + surprise, 100])
+        return confusion.rivals(labels, answers)
+
+    few, many = ask(6, 4), ask(120, 80)
+    assert few["n"] == 15 and (few["sad"], few["surprise"]) == (6, 4), "other labels do not count"
+    assert few["share"] == many["share"] == 0.6
+    assert few["p"] > 0.05 > many["p"] and few["interval"][0] < 0.5 < many["interval"][0]
+    assert np.isnan(ask(0, 0)["share"])
+
+
+# --- where the classes meet -------------------------------------------------------------------------------
+
+
+def test_neighbours_of_separate_and_of_mixed_clusters():
+    rng = np.random.default_rng(0)
+    centres = 20 * np.eye(4)
+    labels = np.repeat([FEAR, SURPRISE, SAD], [60, 60, 80])
+    # fear and surprise share a cluster, sad has one of its own
+    features = centres[np.where(labels == SAD, 1, 0)] + rng.normal(size=(200, 4))
+    found = confusion.neighbours(features, labels, k=10)
+    assert found["share"][SAD, SAD] == 1
+    assert found["share"][FEAR, SAD] == 0
+    assert found["share"][FEAR, SURPRISE] == pytest.approx(0.5, abs=0.06)
+    assert found["expected"][FEAR, SURPRISE] == 60 / 199 and found["expected"][FEAR, FEAR] == 59 / 199
+    assert not (found["index"] == np.arange(200)[:, None]).any(), "nobody is his own neighbour"
+    assert np.isnan(found["share"][EMOTIONS.index("happy")]).all()
+
+
+def test_auc_is_that_of_scikit_learn_and_its_interval_covers():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(1)
+    areas, truth = [], 0.7602  # of two normal distributions one standard deviation apart
+    for _ in range(200):
+        positive = np.repeat([True, False], [40, 60])
+        scores = np.round(rng.normal(size=100) + positive, 1)  # with ties
+        areas.append(confusion.auc(scores, positive))
+        assert areas[-1][0] == pytest.approx(roc_auc_score(positive, scores))
+    covered = np.mean([low <= truth <= high for _, low, high in areas])
+    assert 0.90 <= covered <= 0.99
+    assert np.isnan(confusion.auc(np.zeros(3), np.zeros(3, bool))).all()
+
+
+def test_separability_of_separate_and_of_identical_clouds():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([FEAR, SURPRISE, SAD, EMOTIONS.index("disgust")], [80, 80, 80, 5])
+    features = rng.normal(size=(245, 30))
+    features[labels == SAD, :3] += 3
+    found = confusion.separability(features, labels)
+    area = found["area"]
+    assert area[FEAR, SAD] > 0.98 and area[SURPRISE, SAD] == area[SAD, SURPRISE] > 0.98
+    # Scored by a probe that has seen them, thirty features would seem to separate what is one cloud.
+    assert 0.35 < area[FEAR, SURPRISE] < 0.65
+    assert found["low"][FEAR, SURPRISE] < 0.5 < found["high"][FEAR, SURPRISE]
+    assert np.isnan(area[EMOTIONS.index("disgust")]).all(), "five pictures are too few to tell"
+    one = confusion.separability(features, labels, [("fear", "sad")])["area"]
+    assert one[FEAR, SAD] == area[FEAR, SAD] and np.isfinite(one).sum() == 2
+
+
+# --- what part of a face decides --------------------------------------------------------------------------
+
+
+def test_occlusion_lights_up_where_the_network_looks():
+    images = confusion.draw([PROTOTYPES["fear"]], range(6))[0]
+    images = np.clip(images, 60, 255)
+    images[:, 33:46, 10:38] = 240  # a bright mouth, which speaks for fear
+    maps = confusion.occlusion(looks_at_the_mouth, images)
+    parts = confusion.by_part(maps)
+    assert maps.shape == (6, 11, 11)
+    assert (parts["mouth"] > 0.05).all(), "hiding what speaks for fear lowers the score"
+    assert all(abs(parts[name]).max() < 0.2 * parts["mouth"].min() for name in ("brows", "eyes"))
+    row, column = np.unravel_index(confusion.to_pixels(maps).mean(0).argmax(), (48, 48))
+    assert 33 <= row < 46 and 10 <= column < 38
+    dark = images.copy()
+    dark[:, 33:46, 10:38] = 0  # now it speaks against
+    assert (confusion.by_part(confusion.occlusion(looks_at_the_mouth, dark))["mouth"] < -0.05).all()
+
+
+def test_pixels_have_the_mean_of_their_squares():
+    maps = np.zeros((11, 11))
+    maps[0, 0], maps[0, 1] = 1, 3
+    pixels = confusion.to_pixels(maps)
+    assert pixels.shape == (48, 48)
+    assert pixels[0, 0] == 1 and pixels[0, 5] == 2 and pixels[0, 9] == 1.5 and pixels[20, 20] == 0
+
+
+def test_the_persons_are_those_of_the_drawn_faces():
+    drawn = confusion.draw([PROTOTYPES["fear"], {}], [7, 3])
+    assert (drawn[0, 1] == synthetic_faces.draw_face("fear", 3, seed=None)).all()
+    assert (drawn[1, 0] == synthetic_faces.draw_face({}, 7, seed=None)).all()
+
+
+def test_the_parts_are_where_the_drawn_faces_have_them():
+    """A unit that moves one part of the face changes that part more than any other."""
+    for unit, part in (("AU2", "brows"), ("AU20", "mouth"), ("AU26", "mouth"), ("AU9", "nose")):
+        rest, moved = confusion.draw([{}, {unit: 1.0}], range(12)).astype(float)
+        change = {
+            name: np.abs(moved - rest)[:, y0:y1, x0:x1].mean()
+            for name, (x0, y0, x1, y1) in confusion.PARTS.items()
+        }
+        assert max(change, key=change.get) == part, (unit, change)
+
+
+def test_unit_shares_add_up_and_name_the_unit_that_counts():
+    persons = range(5)
+    calls = []
+
+    def predict(inputs):
+        calls.append(len(inputs))
+        return looks_at_the_mouth(inputs)
+
+    found = confusion.unit_shares(predict, persons)
+    differ = {u for u in PROTOTYPES["fear"] if PROTOTYPES["fear"][u] != PROTOTYPES["surprise"].get(u, 0)}
+    assert set(found) == differ
+    ends = confusion.draw([PROTOTYPES["surprise"], PROTOTYPES["fear"]], persons)
+    scores = [confusion.fear_over_surprise(looks_at_the_mouth(emotion_inputs(each))) for each in ends]
+    assert sum(row["each"] for row in found.values()) == pytest.approx(scores[1] - scores[0], abs=1e-5)
+    strongest = max(found, key=lambda unit: abs(found[unit]["value"]))
+    assert strongest in ("AU20", "AU26")
+    assert abs(found["AU2"]["value"]) < 1e-4, "the brows are not seen by this network"
+    assert sum(calls) == 2 ** len(differ) * 5
+
+
+def test_a_ladder_has_a_row_for_each_step_and_person():
+    answers = confusion.ladder(looks_at_the_mouth, [{"AU26": s} for s in (0, 0.5, 1.0)], range(4))
+    assert answers.shape == (3, 4, 7) and np.allclose(answers.sum(2), 1)
+    assert not np.allclose(answers[0], answers[2])
+
+
+# --- whose fault ------------------------------------------------------------------------------------------
+
+
+def test_opinions_are_of_the_same_rows(toys):
+    rows, said = confusion.opinions(toys)
+    test, truth = toys.private_test, toys.extra["PrivateTest"]
+    assert list(said) == ["label", "majority", "truth"]
+    assert (said["label"] == test.labels[rows]).all() and (said["truth"] == truth.emotion[rows]).all()
+    assert (said["truth"] >= 0).all() and 0.5 < len(rows) / len(test) < 1
+    # The voters see the picture, so they are nearer to the truth than the label is.
+    assert (said["majority"] == said["truth"]).mean() > (said["label"] == said["truth"]).mean()
+
+
+def test_people_are_held_against_the_others():
+    votes = np.zeros((2, 10), np.uint8)
+    fear, surprise = FERPLUS.index("fear"), FERPLUS.index("surprise")
+    votes[0, fear], votes[0, surprise] = 7, 3  # the others say fear, whoever is taken out
+    votes[1, fear], votes[1, surprise] = 5, 5  # who is taken out leaves a majority of the other side
+    counts = confusion.people(votes)["counts"]
+    assert counts[FEAR, FEAR] == 7 and counts[FEAR, SURPRISE] == 3 + 5 and counts[SURPRISE, FEAR] == 5
+    assert counts.sum() == 20
+    votes[1, fear], votes[1, surprise] = 6, 5  # without one of the six it is a tie, which is left out
+    assert confusion.people(votes)["counts"].tolist()[FEAR][FEAR] == 7
+
+
+def test_verdicts_count_the_errors_only():
+    labels = np.array([FEAR] * 6 + [SAD])
+    answers = np.array([SURPRISE] * 4 + [FEAR, SAD] + [SURPRISE])
+    opinion = np.array([SURPRISE, SURPRISE, FEAR, SAD, SURPRISE, SURPRISE, SURPRISE])
+    found = confusion.verdicts(labels, answers, opinion)
+    assert [found[key] for key in ("n", "with_answer", "with_label", "neither")] == [4, 2, 1, 1]
+    assert found["share"] == 0.5 and found["interval"][0] < 0.5 < found["interval"][1]
+    assert confusion.verdicts(labels, answers, opinion, "happy")["n"] == 0
+
+
+# --- what a bias buys -------------------------------------------------------------------------------------
+
+
+def noisy_answers(labels, seed=0):
+    logits = np.random.default_rng(seed).normal(size=(len(labels), 7)) + 1.5 * np.eye(7)[labels]
+    e = np.exp(logits)
+    return e / e.sum(1, keepdims=True)
+
+
+def test_a_bias_on_fear_buys_recall_with_precision():
+    labels = np.random.default_rng(0).integers(7, size=1500)
+    curve = confusion.bias_curve(labels, noisy_answers(labels), np.array([-8.0, 0, 8.0]))
+    assert curve["bias"].tolist() == [-8, 0, 8]
+    assert curve["fear_recall"][0] == 0 and curve["fear_recall"][2] == 1
+    assert np.isnan(curve["precision"][0]) and curve["precision"][1] > curve["precision"][2]
+    assert curve["surprise_recall"][0] > curve["surprise_recall"][1] > curve["surprise_recall"][2] == 0
+    assert curve["precision"][2] == pytest.approx((labels == FEAR).mean())
+
+
+def test_the_bias_is_chosen_on_one_split_and_measured_on_another(toys):
+    public, private = (
+        noisy_answers(s.labels, i) for i, s in enumerate((toys.public_test, toys.private_test))
+    )
+    found = confusion.tuned(toys, public, private)
+    assert len(found["bias"]) == 7 and abs(found["bias"].sum()) < 1e-9
+    assert found["before"]["accuracy"] == (private.argmax(1) == toys.private_test.labels).mean()
+    shifted = (np.log(private) + found["bias"]).argmax(1)
+    assert found["after"]["accuracy"] == (shifted == toys.private_test.labels).mean()
+    again = confusion.tuned(toys, public, noisy_answers(toys.private_test.labels, 9))
+    assert (again["bias"] == found["bias"]).all(), "PrivateTest has no say"
+
+
+# --- everything -------------------------------------------------------------------------------------------
+
+
+def test_unseen_pictures_stand_nowhere_else(toys):
+    images, labels = confusion.unseen(toys)
+    known = {image.tobytes() for image in toys.train.images}
+    mine = [image.tobytes() for image in images]
+    assert not known & set(mine) and len(set(mine)) == len(mine) == len(labels)
+    assert 0.8 < len(images) / (len(toys.public_test) + len(toys.private_test)) < 1
+
+
+class Fake:
+    """A model of which ``reader`` and ``body`` need this much."""
+
+    def predict(self, inputs, batch_size, verbose):
+        return looks_at_the_mouth(inputs)
+
+    def get_weights(self):
+        return [np.arange(3.0)]
+
+
+def test_a_record_holds_all_and_can_be_drawn(toys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    flat = type(
+        "Flat", (), {"predict": lambda self, x, batch_size, verbose: x[:, ::6, ::6, 0].reshape(len(x), -1)}
+    )
+    monkeypatch.setattr(confusion, "body", lambda model: flat())
+    path = confusion.record(toys, Fake(), "made-up")
+    assert path == paths.metrics() / "03-confusion-toy.json"
+    file = json.loads(path.read_text())
+    assert file["data"] == toys.digest and file["split"] == "PrivateTest" and file["seed"] == 0
+    assert file["n"] == len(toys.private_test) and len(file["weights"]) == 16
+    assert file["command"] == "facelib experiment confusion --dataset toy --model made-up"
+    found = file["metrics"]
+    assert np.array(found["confusion"]["counts"]).sum() == file["n"]
+    assert np.array(found["occlusion"]["fear"]).shape == (11, 11)
+    title = {"made up": found}
+    drawn = [
+        confusion_figures.matrices({k: v["confusion"] for k, v in title.items()}),
+        confusion_figures.directions({k: v["confusion"] for k, v in title.items()}, [("fear", "sad")]),
+        confusion_figures.neighbour_labels({k: v["features"]["neighbours"] for k, v in title.items()}),
+        confusion_figures.pair_areas({k: v["features"]["separability"] for k, v in title.items()}),
+        confusion_figures.hidden({k: v["occlusion"] for k, v in title.items()}, toys.train.images[0]),
+        confusion_figures.trade({k: (v["bias"]["curve"], v["bias"]["tuned"]) for k, v in title.items()}),
+    ]
+    for figure in drawn:
+        figure.canvas.draw()

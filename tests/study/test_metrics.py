@@ -1,0 +1,228 @@
+"""Metrics against scikit-learn and scipy; metrics files: what is in them, and when they change."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, recall_score
+
+import facelib
+from facelib import paths
+from facelib.emotions import EMOTIONS
+from facelib.study import metrics
+from facelib.study.metrics import classification_metrics, read_metrics, reliability, wilson, write_metrics
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def answers(n, seed=0, skill=2.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(7, n, p=(0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17))
+    logits = rng.normal(size=(n, 7)) + skill * np.eye(7)[labels]
+    return labels, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def test_metrics_are_scikit_learns():
+    labels, probabilities = answers(3589)
+    start = time.process_time()
+    found = classification_metrics(labels, probabilities)
+    assert time.process_time() - start < 1
+    guess = probabilities.argmax(1)
+    assert found["n"] == 3589
+    assert found["accuracy"] == pytest.approx((guess == labels).mean())
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, guess))
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, guess, average="macro"))
+    assert list(found["recall"]) == list(EMOTIONS)
+    assert list(found["recall"].values()) == pytest.approx(list(recall_score(labels, guess, average=None)))
+    assert np.array_equal(found["confusion"], confusion_matrix(labels, guess, labels=range(7)))
+    for name, label, answer in (
+        ("fear_to_surprise", 2, 5),
+        ("surprise_to_fear", 5, 2),
+        ("fear_to_sad", 2, 4),
+    ):
+        assert found[name] == pytest.approx((guess[labels == label] == answer).mean())
+        assert found[f"{name}_interval"][0] < found[name] < found[f"{name}_interval"][1]
+
+
+def test_wilson_is_scipys_and_an_empty_class_has_none():
+    for hits, n in ((0, 9), (3, 9), (9, 9), (700, 1000)):
+        wanted = binomtest(hits, n).proportion_ci(method="wilson")
+        assert wilson(hits, n) == pytest.approx([wanted.low, wanted.high])
+    assert np.isnan(wilson(0, 0)).all()
+
+
+def test_bootstrap_of_the_confusion_matrix_is_that_of_the_pictures():
+    labels, probabilities = answers(400)
+    found, guess = classification_metrics(labels, probabilities), probabilities.argmax(1)
+    rng = np.random.default_rng(1)
+    plain = []
+    for _ in range(600):
+        rows = rng.integers(400, size=400)
+        recalls = [(guess[rows][labels[rows] == k] == k).mean() for k in np.unique(labels[rows])]
+        plain.append(np.mean(recalls))
+    assert found["balanced_accuracy_interval"] == pytest.approx(np.percentile(plain, (2.5, 97.5)), abs=0.015)
+
+
+def test_bootstrap_covers_the_true_value():
+    truth = classification_metrics(*answers(200_000, seed=99), n_bootstrap=0)["macro_f1"]
+    hits = 0
+    for seed in range(40):
+        low, high = classification_metrics(*answers(800, seed), n_bootstrap=300)["macro_f1_interval"]
+        hits += low <= truth <= high
+    assert 33 <= hits <= 40
+
+
+def test_calibration_error_of_known_answers():
+    labels = np.repeat([0, 1], 50)
+    sure = np.tile(np.eye(7)[0], (100, 1))  # always certain, right half of the time
+    assert classification_metrics(labels, sure)["ece"] == pytest.approx(0.5)
+    honest = np.tile([0.5, 0.5, 0, 0, 0, 0, 0], (100, 1))
+    assert classification_metrics(labels, honest)["ece"] == pytest.approx(0)
+
+
+def test_absent_classes_have_no_recall_and_do_not_count():
+    found = classification_metrics(np.array([2, 2, 5]), np.eye(7)[[2, 5, 5]])
+    assert found["balanced_accuracy"] == pytest.approx(0.75)
+    assert np.isnan(found["recall"]["happy"]) and np.isnan(found["recall_interval"]["happy"]).all()
+    assert found["fear_to_surprise"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "labels, probabilities",
+    [
+        (np.zeros(3, int), np.ones((3, 6)) / 6),
+        (np.zeros(3, int), np.ones((2, 7)) / 7),
+        (np.zeros(0, int), np.ones((0, 7)) / 7),
+        (np.array([7]), np.ones((1, 7)) / 7),
+        (np.array([0]), np.array([[5.0, -3, 0, 0, 0, 0, 0]])),
+        (np.array([0]), np.full((1, 7), np.nan)),
+    ],
+)
+def test_wrong_input_is_said(labels, probabilities):
+    with pytest.raises(ValueError, match="wanted labels|labels go|probabilities"):
+        classification_metrics(labels, probabilities)
+
+
+def test_file_has_all_fields_and_plain_numbers(tmp_path):
+    weights = tmp_path / "a.h5"
+    weights.write_bytes(b"weights")
+    payload = {"n": np.int64(3), "accuracy": np.float32(0.1), "matrix": np.eye(2, dtype=int), "none": np.nan}
+    path = write_metrics("02-try", payload, command="facelib try", data="0123", weights=weights)
+    assert path == tmp_path / "reports" / "metrics" / "02-try.json"
+    found = json.loads(path.read_text())
+    assert found.pop("date")[:2] == "20"
+    assert found == {
+        "n": 3,
+        "split": None,
+        "seed": None,
+        "data": "0123",
+        "weights": paths.digest(weights)[:16],
+        "command": "facelib try",
+        "version": facelib.__version__,
+        "metrics": {"accuracy": 0.1, "matrix": [[1, 0], [0, 1]], "none": None},
+    }
+    assert read_metrics("02-try") == found | {"date": read_metrics("02-try")["date"]}
+
+
+def test_classification_metrics_can_be_written():
+    write_metrics("02-toy", classification_metrics(*answers(50)) | {"split": "PrivateTest"}, command="x")
+    found = read_metrics("02-toy")
+    assert found["n"] == 50 and found["split"] == "PrivateTest" and len(found["metrics"]["confusion"]) == 7
+
+
+def test_only_a_change_changes_the_file():
+    def write(value):
+        return write_metrics("02-same", {"value": value, "pair": (1, 2)}, command="x").read_text()
+
+    path = paths.metrics() / "02-same.json"
+    write(0.5)
+    path.write_text(path.read_text().replace(read_metrics("02-same")["date"], "2001-02-03"))
+    assert '"2001-02-03"' in write(0.5)
+    assert '"2001-02-03"' in write(0.50000000001)  # beyond six digits
+    assert '"2001-02-03"' not in write(0.6)
+    path.write_text("{ damaged")
+    assert json.loads(write(0.6))["metrics"]["value"] == 0.6
+
+
+def test_a_changed_number_changes_one_line():
+    def lines(value):
+        payload = {"matrix": np.arange(49).reshape(7, 7) + 10000, "rate": value, "long": list(range(60))}
+        return write_metrics("02-diff", payload, command="x").read_text().splitlines()
+
+    before, after = lines(0.25), lines(0.5)
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+    assert "      [10000, 10001, 10002, 10003, 10004, 10005, 10006]," in before
+
+
+def test_files_that_are_not_there_or_damaged_are_said():
+    with pytest.raises(FileNotFoundError, match="02-nothing.json: no such metrics"):
+        read_metrics("02-nothing")
+    paths.metrics().mkdir(parents=True)
+    (paths.metrics() / "02-bad.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="damaged"):
+        read_metrics("02-bad")
+    for slug in ("../02", "02 a", "", "02.json"):
+        with pytest.raises(ValueError, match="slug"):
+            write_metrics(slug, {}, command="x")
+
+
+def test_a_failed_write_leaves_the_old_file(monkeypatch):
+    path = write_metrics("02-keep", {"a": 1}, command="x")
+    before = path.read_text()
+    monkeypatch.setattr(metrics, "_format", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_metrics("02-keep", {"a": 2}, command="x")
+    assert path.read_text() == before and list(path.parent.iterdir()) == [path]
+
+
+# --- what a reliability curve says ------------------------------------------------------------------------
+
+
+def curve(confidence: np.ndarray, right: np.ndarray) -> dict:
+    """A reliability curve of two-way answers with these confidences (n,), right or not."""
+    answers = np.zeros((len(right), 7))
+    answers[:, 0], answers[:, 1] = confidence, 1 - confidence
+    return reliability(np.where(right, 0, 1), answers)
+
+
+def test_the_range_of_honest_networks_holds_95_of_100():
+    rng, inside = np.random.default_rng(0), 0
+    for k in range(200):
+        confidence = rng.uniform(0.5, 1, 400)
+        found = curve(confidence, rng.random(400) < confidence)
+        low, _, high = metrics.honest_error(found, draws=400, seed=k)
+        inside += low <= metrics.expected_error(found) <= high
+    assert 180 <= inside <= 198
+
+
+def test_rejection_begins_with_everybody_and_counts_as_single_answers_do():
+    rng = np.random.default_rng(1)
+    confidence = rng.uniform(0.5, 1, 500)
+    right = rng.random(500) < confidence
+    found = metrics.rejection(curve(confidence, right))
+    assert found["coverage"][0] == 1 and found["accuracy"][0] == pytest.approx(right.mean())
+    for threshold, coverage, accuracy in zip(*(found[k] for k in ("threshold", "coverage", "accuracy"))):
+        kept = confidence >= threshold
+        assert coverage == pytest.approx(kept.mean()) and accuracy == pytest.approx(right[kept].mean())
+    assert (np.diff(found["coverage"]) < 0).all() and (found["interval"][0] < found["accuracy"]).all()
+
+
+def test_knowing_is_the_area_under_the_roc_curve():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(2)
+    confidence = rng.uniform(0.5, 1, 2000)
+    right = rng.random(2000) < confidence
+    found = metrics.knowing(curve(confidence, right))
+    assert found == pytest.approx(roc_auc_score(right, confidence), abs=0.01)
+    same = metrics.knowing(curve(np.full(2000, 0.7), right))
+    assert same == 0.5  # the same confidence for everybody tells nothing
+    assert np.isnan(metrics.knowing(curve(confidence, np.ones(2000, bool))))

@@ -1,0 +1,387 @@
+"""Comparisons against loops, tables and simulated studies of known truth; calibration."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import kstest, t
+from sklearn.metrics import log_loss
+
+from facelib.emotions import EMOTIONS
+from facelib.study import significance
+from facelib.study.metrics import (
+    classification_metrics,
+    expected_calibration_error,
+    reliability,
+    wilson,
+    write_metrics,
+)
+from facelib.study.significance import holm, mcnemar, paired_bootstrap, summary
+from facelib.training.calibration import apply_calibration, calibrate, tune_bias
+
+SHARES = (0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17)
+PLAIN = ("accuracy", "balanced_accuracy", "macro_f1", "fear_to_surprise", "surprise_to_fear", "fear_to_sad")
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def study(n, runs, rng, luck=0.0, effect=0.0, noise=1.0, labels=None):
+    """labels (n,) and answers of two ways to train, (s, n) and (t, n), on pictures equally hard for both.
+
+    luck: how much a whole run differs from the next, noise: on single pictures; effect: how much b is better.
+    """
+    labels = rng.choice(7, n, p=SHARES) if labels is None else labels
+    truth = np.eye(7)[labels]
+    hard = 1.8 * truth + rng.gumbel(size=(n, 7))
+    arms = []
+    for s, better in zip(runs, (0.0, effect), strict=True):
+        skill = better + luck * rng.normal(size=(s, 1, 1))
+        arms.append((hard + skill * truth + noise * rng.gumbel(size=(s, n, 7))).argmax(-1))
+    return labels, *arms
+
+
+def flat(found, end=""):
+    """The metrics of a result as one list: six plain ones, then the recalls."""
+    return [found[name + end] for name in PLAIN] + list(found["recall" + end].values())
+
+
+def by_hand(labels, answers):
+    """The same list for one run, from ``classification_metrics``."""
+    return flat(classification_metrics(labels, np.eye(7)[answers], n_bootstrap=0))
+
+
+# --- two networks, several runs --------------------------------------------------------------------------
+
+
+def test_mcnemar_is_the_binomial_table():
+    labels = np.full(40, 2)
+    a, b = labels.copy(), labels.copy()
+    a[:8], b[8:10], a[10:13], b[10:13] = 0, 0, 1, 3  # 8 only b right, 2 only a, 3 both wrong
+    found = mcnemar(labels, a, b)
+    assert found["only_a"] == 2 and found["only_b"] == 8
+    assert found["p"] == pytest.approx(2 * (1 + 10 + 45) / 2**10)
+    assert mcnemar(labels, b, a)["p"] == pytest.approx(found["p"])
+    assert mcnemar(labels, a, a) == {"only_a": 0, "only_b": 0, "p": 1.0}
+
+
+def test_summary_is_the_mean_of_each_runs_metrics():
+    labels, answers, _ = study(700, (3, 1), np.random.default_rng(0))
+    found, each = summary(labels, answers, n_bootstrap=50), [by_hand(labels, run) for run in answers]
+    assert found["n"] == 700 and found["runs"] == 3
+    assert list(found["recall"]) == list(found["recall_interval"]) == list(EMOTIONS)
+    assert np.array(flat(found, "_runs")) == pytest.approx(np.transpose(each))
+    assert flat(found) == pytest.approx(np.mean(each, 0))
+    alone = summary(labels, answers[1], n_bootstrap=0)
+    assert flat(alone) == pytest.approx(each[1]) and np.isnan(alone["accuracy_interval"]).all()
+
+
+def test_resamples_are_those_of_a_plain_loop():
+    labels, answers, _ = study(300, (2, 1), np.random.default_rng(1))
+    labels[labels == 1] = 0  # nothing is nan
+    fast = significance._bootstrap(labels, answers, 4000, np.random.default_rng(0))[1].mean(2)
+    rng, slow = np.random.default_rng(5), []
+    for _ in range(400):
+        rows = rng.integers(300, size=300)
+        slow.append(np.mean([by_hand(labels[rows], run[rows]) for run in answers], 0))
+    slow = np.array(slow)[:, [0, 1, 2, *range(6, 13), 3, 4, 5]]
+    kept = [0, 1, 2, 3, *range(5, 13)]
+    assert fast[kept].mean(1) == pytest.approx(slow[:, kept].mean(0), abs=0.006)
+    assert fast[kept].std(1) == pytest.approx(slow[:, kept].std(0), rel=0.15)
+
+
+def test_one_resample_exactly():
+    labels, answers, _ = study(200, (2, 1), np.random.default_rng(2))
+    found = significance._bootstrap(labels, answers, 3, np.random.default_rng(7))[1]
+    rows = np.random.default_rng(7).integers(200, size=(3, 200))
+    for i, picked in enumerate(rows):
+        for run in range(2):
+            wanted = (answers[run][picked] == labels[picked]).mean()
+            assert found[0, i, run] == pytest.approx(wanted)
+
+
+def test_single_run_has_the_intervals_of_classification_metrics():
+    labels, answers, _ = study(1500, (1, 1), np.random.default_rng(3))
+    wanted = classification_metrics(labels, np.eye(7)[answers[0]])
+    found = summary(labels, answers)
+    for name in ("accuracy", "macro_f1", "balanced_accuracy"):
+        assert found[f"{name}_interval"] == pytest.approx(wanted[f"{name}_interval"], abs=0.006)
+
+
+def test_luck_of_the_runs_is_students_interval():
+    # Runs so different leave little to the pictures: the interval is the t interval of the runs' values.
+    rng = np.random.default_rng(4)
+    labels, answers, _ = study(4000, (4, 1), rng, luck=1.0)
+    found = summary(labels, answers, n_bootstrap=1000)
+    runs = np.array(found["accuracy_runs"])
+    half = t.ppf(0.975, 3) * runs.std(ddof=1) / 2
+    assert np.diff(found["accuracy_interval"])[0] == pytest.approx(2 * half, rel=0.25)
+    assert np.diff(summary(labels, answers[0], n_bootstrap=200)["accuracy_interval"])[0] < half / 5
+
+
+def test_summary_covers_the_truth():
+    rng, covered = np.random.default_rng(9), []
+    labels, answers, _ = study(4000, (60, 1), rng, luck=0.2)
+    truth = flat(summary(labels, answers, 0))
+    for _ in range(40):
+        labels, answers, _ = study(500, (4, 1), rng, luck=0.2)
+        ends = np.array(flat(summary(labels, answers, 300), "_interval"))
+        covered.append((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
+    covered = np.array(covered)[:, [0, 1, 2, 8]]
+    assert 0.9 < covered.mean() < 0.995
+
+
+def test_speed():
+    labels, a, b = study(3589, (5, 5), np.random.default_rng(0))
+    start = time.process_time()
+    summary(labels, a)
+    assert time.process_time() - start < 2
+    paired_bootstrap(labels, a, b)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("luck, paired", [(0.0, True), (0.3, True), (0.3, False)])
+def test_without_an_effect_few_p_values_are_small(luck, paired):
+    rng, p = np.random.default_rng(11), []
+    for _ in range(80):
+        found = paired_bootstrap(*study(250, (4, 4), rng, luck=luck), 150, paired_seeds=paired)
+        p.append([found["accuracy_p"], found["macro_f1_p"], found["recall_p"]["fear"]])
+    p = np.array(p)
+    small = (p < 0.05).mean(0)
+    assert (small <= 0.12).all() and 0.01 <= small.mean()
+    assert 0.35 < np.median(p) < 0.7  # neither all near 1 nor all near 0
+
+
+def test_p_values_of_single_runs_are_uniform():
+    rng, p = np.random.default_rng(12), []
+    for _ in range(120):
+        p.append(paired_bootstrap(*study(500, (1, 1), rng), 200)["accuracy_p"])
+    assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_known_effect_is_found_and_covered():
+    def truth(effect):
+        rng = np.random.default_rng(13)
+        labels, a, b = study(150_000, (1, 1), rng, effect=effect)
+        return np.subtract(by_hand(labels, b[0]), by_hand(labels, a[0]))
+
+    wanted, rng, covered, found_it = truth(0.6), np.random.default_rng(14), [], []
+    for _ in range(40):
+        found = paired_bootstrap(*study(600, (5, 5), rng, luck=0.1, effect=0.6), 200)
+        ends = np.array(flat(found, "_interval"))
+        covered.append((ends[:, 0] <= wanted) & (wanted <= ends[:, 1]))
+        found_it.append(found["accuracy_p"] < 0.05 and found["accuracy_interval"][0] > 0)
+    covered = np.array(covered)[:, [0, 2, 8]]  # accuracy, macro-F1, recall of fear
+    assert covered.mean() > 0.88 and np.mean(found_it) > 0.9
+
+
+def test_difference_is_b_minus_a_and_turns_its_sign():
+    labels, a, b = study(1000, (2, 3), np.random.default_rng(15), effect=0.3)
+    there, back = paired_bootstrap(labels, a, b, 300), paired_bootstrap(labels, b, a, 300)
+    assert there["runs"] == (2, 3) and not there["paired_seeds"]
+    wanted = np.mean([by_hand(labels, run) for run in b], 0) - np.mean([by_hand(labels, run) for run in a], 0)
+    assert flat(there) == pytest.approx(wanted) and flat(back) == pytest.approx(-wanted)
+    assert there["accuracy_interval"][0] < there["accuracy"] < there["accuracy_interval"][1]
+    same = paired_bootstrap(labels, a, a, 100)
+    assert same["paired_seeds"] and same["accuracy"] == 0 and same["accuracy_p"] == 1
+    assert same["accuracy_interval"] == (0, 0)
+
+
+def test_paired_runs_cancel_the_luck_they_share():
+    rng = np.random.default_rng(16)
+    labels = rng.choice(7, 3000, p=SHARES)
+    shared = 1.8 * np.eye(7)[labels] + rng.gumbel(size=(3000, 7))
+    skill = 0.5 * rng.normal(size=(5, 1, 1)) * np.eye(7)[labels]
+    a = (shared + skill + 0.2 * rng.gumbel(size=(5, 3000, 7))).argmax(-1)
+    b = (shared + skill + 0.2 * rng.gumbel(size=(5, 3000, 7))).argmax(-1)
+    together = paired_bootstrap(labels, a, b, 400)["accuracy_interval"]
+    apart = paired_bootstrap(labels, a, b, 400, paired_seeds=False)["accuracy_interval"]
+    assert np.diff(apart) > 3 * np.diff(together)
+
+
+def test_same_seed_same_numbers_and_they_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    study_ = study(200, (2, 2), np.random.default_rng(17))
+    found = paired_bootstrap(*study_, 100)
+    assert repr(paired_bootstrap(*study_, 100)) == repr(found) != repr(paired_bootstrap(*study_, 100, seed=1))
+    write_metrics("03-study", {"difference": found, "a": summary(*study_[:2], 100)}, command="x")
+
+
+def test_absent_class_is_nan():
+    labels, a, b = study(300, (2, 2), np.random.default_rng(18))
+    labels = np.where(labels == 1, 0, labels)
+    found, difference = summary(labels, a, 50), paired_bootstrap(labels, a, b, 50)
+    for value in (found["recall"], found["recall_interval"], difference["recall"], difference["recall_p"]):
+        assert np.isnan(value["disgust"]).all() and np.isfinite(value["fear"]).all()
+    assert np.isfinite(found["macro_f1_interval"]).all()
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm's steps by hand
+    assert holm([0.9, 0.6]) == pytest.approx([1, 1])
+    found = holm([np.nan, 0.02, np.nan, 0.03])
+    assert np.isnan(found[[0, 2]]).all() and found[[1, 3]] == pytest.approx([0.04, 0.04])
+    assert holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "labels, a, b",
+    [
+        (np.zeros(3, int), np.zeros((2, 4), int), np.zeros((2, 3), int)),
+        (np.zeros(3, int), np.zeros((2, 3), int), np.zeros((2, 3, 7))),
+        (np.zeros(0, int), np.zeros((2, 0), int), np.zeros((2, 0), int)),
+        (np.full(3, 7), np.zeros((2, 3), int), np.zeros((2, 3), int)),
+        (np.zeros(3, int), np.zeros((2, 3), int), np.full((2, 3), 0.5)),
+    ],
+)
+def test_wrong_input_is_said(labels, a, b):
+    for function in (paired_bootstrap, mcnemar):
+        with pytest.raises(ValueError, match="wanted labels|go from|one run"):
+            function(labels, a, b)
+
+
+def test_wrong_choices_are_said():
+    labels, runs = np.zeros(3, int), np.zeros((2, 3), int)
+    with pytest.raises(ValueError, match="as many runs"):
+        paired_bootstrap(labels, runs, runs[:1], paired_seeds=True)
+    with pytest.raises(ValueError, match="one run"):
+        mcnemar(labels, runs, runs)
+    p = np.full((3, 7), 1 / 7)
+    for call in (
+        lambda: calibrate(labels, p, "vector"),
+        lambda: tune_bias(labels, p, "recall"),
+        lambda: tune_bias(labels, p, strength=-1),
+        lambda: reliability(labels, p, 0),
+        lambda: calibrate(labels, 2 * p),
+        lambda: reliability(labels, p[:, :6]),
+        lambda: tune_bias(np.full(3, 7), p),
+    ):
+        with pytest.raises(ValueError):
+            call()
+
+
+# --- probabilities ---------------------------------------------------------------------------------------
+
+
+def overconfident(n, rng, temperature=2.5, bias=0.0):
+    """labels drawn from honest probabilities, and what a network says that ``calibrate`` has to undo."""
+    logits = rng.normal(size=(n, 7)) * 1.5 + np.log(SHARES)
+    honest = softmax(logits)
+    labels = (honest.cumsum(1) > rng.random((n, 1))).argmax(1)
+    return labels, softmax((logits - bias) * temperature)
+
+
+def test_temperature_is_recovered():
+    labels, p = overconfident(20_000, np.random.default_rng(20))
+    temperature, bias = calibrate(labels, p, "temperature")
+    assert temperature == pytest.approx(2.5, rel=0.05) and (bias == 0).all()
+    better = apply_calibration(p, temperature, bias)
+    assert (better.argmax(1) == p.argmax(1)).all() and better.sum(1) == pytest.approx(1)
+    assert expected_calibration_error(labels, p) > 0.15 > 0.02 > expected_calibration_error(labels, better)
+
+
+def test_bias_is_recovered_and_helps_on_other_pictures():
+    wanted = np.array([0.5, 1.0, 0.8, -0.7, -0.4, -0.6, -0.6])
+    rng = np.random.default_rng(21)
+    labels, p = overconfident(20_000, rng, bias=wanted)
+    temperature, bias = calibrate(labels, p)
+    assert temperature == pytest.approx(2.5, rel=0.05) and bias == pytest.approx(wanted, abs=0.12)
+    assert bias.sum() == pytest.approx(0, abs=1e-9)
+    labels, p = overconfident(5000, rng, bias=wanted)
+    plain, better = calibrate(labels, p, "temperature"), apply_calibration(p, temperature, bias)
+    assert log_loss(labels, better) < log_loss(labels, apply_calibration(p, *plain)) < log_loss(labels, p)
+    assert expected_calibration_error(labels, better) < 0.03
+
+
+def test_calibration_is_the_least_loss_of_a_search_without_gradient():
+    labels, p = overconfident(300, np.random.default_rng(22), bias=0.3 * np.arange(7))
+    temperature, bias = calibrate(labels, p)
+    reached = log_loss(labels, apply_calibration(p, temperature, bias), labels=range(7))
+    for i in range(8):  # no step in any direction is better
+        for step in (-0.02, 0.02):
+            moved = np.append(temperature, bias) + step * np.eye(8)[i]
+            assert log_loss(labels, apply_calibration(p, moved[0], moved[1:]), labels=range(7)) > reached
+    alone = minimize(
+        lambda x: log_loss(labels, apply_calibration(p, x[0], np.zeros(7)), labels=range(7)),
+        [1.0],
+        method="Nelder-Mead",
+    )
+    assert calibrate(labels, p, "temperature")[0] == pytest.approx(alone.x[0], rel=1e-3)
+
+
+def test_calibration_survives_certainty_and_absent_classes():
+    labels = np.array([0, 2, 3, 3])
+    temperature, bias = calibrate(labels, np.eye(7)[labels])
+    assert np.isfinite(temperature) and np.isfinite(bias).all()
+    assert (apply_calibration(np.eye(7)[labels], temperature, bias).argmax(1) == labels).all()
+
+
+def test_tuned_bias_helps_on_other_pictures():
+    # A network that all but forgets disgust and fear; disgust is too rare to be sure of its cure.
+    rng, wrong = np.random.default_rng(23), np.array([0, 1.2, 1.2, 0, 0, 0, 0])
+
+    def draw(n):
+        labels = rng.choice(7, n, p=SHARES)
+        return labels, softmax(rng.normal(size=(n, 7)) + 2.0 * np.eye(7)[labels] - wrong)
+
+    labels, p = draw(2000)
+    bias, reached = tune_bias(labels, p)
+    assert bias.sum() == pytest.approx(0, abs=1e-9) and bias[2] > np.delete(bias, 2).max() + 0.5
+    answers = apply_calibration(p, 1, bias)
+    assert classification_metrics(labels, answers, 0)["macro_f1"] == pytest.approx(reached)
+    labels, p = draw(30_000)
+    before, after = (classification_metrics(labels, q, 0) for q in (p, apply_calibration(p, 1, bias)))
+    assert (
+        after["macro_f1"] > before["macro_f1"] + 0.03 and after["recall"]["fear"] > before["recall"]["fear"]
+    )
+
+
+def test_tuned_bias_of_one_class_is_that_of_a_full_search():
+    rng = np.random.default_rng(24)
+    labels = rng.choice((2, 4), 500)
+    p = softmax(np.where(np.isin(range(7), (2, 4)), rng.normal(size=(500, 7)), -30) + np.eye(7)[labels])
+    p = softmax(np.log(p) + np.eye(7)[4])
+    for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+        best = max(
+            classification_metrics(labels, apply_calibration(p, 1, shift * np.eye(7)[2]), 0)[metric]
+            for shift in np.arange(-30, 31) / 10
+        )
+        assert tune_bias(labels, p, metric, strength=0, resamples=0)[1] == pytest.approx(best, abs=0.004)
+
+
+def test_what_holds_a_tuned_bias_back():
+    rng = np.random.default_rng(25)
+    labels = rng.choice(7, 600, p=SHARES)
+    p = softmax(rng.normal(size=(600, 7)) + 1.5 * np.eye(7)[labels])  # nothing to cure but the proportions
+    free, best = tune_bias(labels, p, strength=0, resamples=0)
+    bagged, reached = tune_bias(labels, p, strength=0)
+    held, least = tune_bias(labels, p, strength=1)
+    assert np.ptp(free) <= 3 and np.abs(held).max() < 0.1 < np.abs(bagged).max()
+    assert best > reached > least
+    cheap, dear = (tune_bias(labels, p, "accuracy", strength=s, resamples=0)[0] for s in (0, 0.01))
+    assert abs(dear[1]) < abs(cheap[1])  # disgust pays most
+    only = np.array([3, 3, 4, 4])
+    assert np.isfinite(tune_bias(only, np.eye(7)[only])[0]).all()
+
+
+def test_reliability_is_a_plain_loop():
+    labels, p = overconfident(800, np.random.default_rng(26))
+    p[:3] = np.eye(7)[:3]  # certain: the last bin has its upper edge
+    found = reliability(labels, p, bins=10)
+    confidence, right = p.max(1), p.argmax(1) == labels
+    assert found["count"].sum() == 800 and found["count"][0] == 0 and np.isnan(found["accuracy"][0])
+    for i in range(1, 10):
+        low, high = found["edges"][i], found["edges"][i + 1]
+        rows = (confidence >= low) & ((confidence < high) | (i == 9))
+        assert found["count"][i] == rows.sum()
+        if rows.any():
+            assert found["confidence"][i] == pytest.approx(confidence[rows].mean())
+            assert found["accuracy"][i] == pytest.approx(right[rows].mean())
+            assert found["accuracy_interval"][:, i] == pytest.approx(wilson(right[rows].sum(), rows.sum()))
+    gaps = np.abs(found["accuracy"] - found["confidence"]) * found["count"] / 800
+    assert np.nansum(gaps) == pytest.approx(expected_calibration_error(labels, p, bins=10))

@@ -1,0 +1,63 @@
+"""facelib.training.augmentation: what is asked for happens, and nothing else."""
+
+import numpy as np
+
+from facelib.training import augmentation
+
+STILL = augmentation.Augmentation(
+    rotation=0, scale=1, shift=0, flip=False, contrast=0, brightness=0, erase=0, gray=0, low_resolution=0
+)
+
+
+def pictures(n, side, colour=False, seed=0):
+    shape = (n, side, side, 3) if colour else (n, side, side)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_without_augmentation_nothing_changes():
+    images = pictures(5, 48)
+    out = augmentation.augment(images, np.random.default_rng(0), STILL, 48)
+    assert out.shape == (5, 48, 48, 1) and out.dtype == np.float32
+    np.testing.assert_allclose(out[..., 0], images / 255, atol=1e-6)
+
+
+def test_larger_pictures_are_cut_to_their_centre():
+    images = pictures(3, 84, colour=True)
+    out = augmentation.augment(images, np.random.default_rng(0), STILL, 64)
+    np.testing.assert_allclose(out, images[:, 10:74, 10:74] / 255, atol=1e-6)
+
+
+def test_flip_mirrors_about_half_of_the_pictures():
+    images = pictures(200, 48)
+    flip = augmentation.Augmentation(**(STILL.__dict__ | {"flip": True}))
+    out = augmentation.augment(images, np.random.default_rng(0), flip, 48)[..., 0]
+    mirrored = [np.allclose(a, b[:, ::-1] / 255, atol=1e-6) for a, b in zip(out, images, strict=True)]
+    kept = [np.allclose(a, b / 255, atol=1e-6) for a, b in zip(out, images, strict=True)]
+    assert all(m != k for m, k in zip(mirrored, kept, strict=True)) and 70 < sum(mirrored) < 130
+
+
+def test_rotation_turns_about_the_centre():
+    image = np.zeros((1, 48, 48), np.uint8)
+    image[0, 23:25, 40:44] = 255
+    turn = augmentation.Augmentation(**(STILL.__dict__ | {"rotation": 90.0}))
+    out = augmentation.augment(np.repeat(image, 50, 0), np.random.default_rng(0), turn, 48)[..., 0]
+    y, x = np.mgrid[:48, :48] - 23.5
+    radius = [(np.hypot(y, x) * o).sum() / o.sum() for o in out]
+    np.testing.assert_allclose(radius, 18, atol=0.5)
+    assert np.ptp([(y * o).sum() / o.sum() for o in out]) > 20
+
+
+def test_gray_removes_colour_and_values_stay_in_range():
+    how = augmentation.Augmentation(gray=1.0, erase=1.0, contrast=0.9, brightness=0.5, low_resolution=1.0)
+    out = augmentation.augment(pictures(20, 64, colour=True), np.random.default_rng(0), how, 64)
+    assert np.ptp(out, axis=-1).max() < 1e-5
+    assert out.min() >= 0 and out.max() <= 1
+
+
+def test_the_same_seed_gives_the_same_batch_and_another_does_not():
+    images = pictures(8, 48)
+    one, two, other = (
+        augmentation.augment(images, np.random.default_rng(seed), augmentation.Augmentation(), 48)
+        for seed in (1, 1, 2)
+    )
+    assert (one == two).all() and (one != other).any()

@@ -1,0 +1,169 @@
+"""A run that is interrupted, at any step, is taken up again as if nothing had happened."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from facelib.errors import InputError
+from facelib.models import registry
+from facelib.training import loop
+from facelib.training.augmentation import Augmentation
+
+STILL = Augmentation(
+    rotation=0, scale=1, shift=0, flip=False, contrast=0, brightness=0, erase=0, gray=0, low_resolution=0
+)
+
+
+class Stop(Exception):
+    pass
+
+
+def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed=False, save_every=1e9):
+    """A network of 50 parameters that learns whether a picture is bright."""
+    import keras
+
+    def build():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dropout(0.2),
+                keras.layers.Dense(2, activation="softmax", dtype="float32"),
+            ]
+        )
+
+    def progress(line):
+        if stop_after and line.startswith(f"epoch {stop_after}/"):
+            raise Stop
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 128)
+    images = (rng.integers(0, 100, (128, 8, 8)) + 130 * labels[:, None, None]).astype(np.uint8)
+    recipe = loop.Recipe(
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=learning_rate,
+        label_smoothing=0.0,
+        ema=0.5,
+        mixed_precision=mixed,
+        augmentation=STILL,
+    )
+
+    def validate(model):
+        answers = np.asarray(model.predict(images[..., None] / 255, verbose=0)).argmax(1)
+        return {"accuracy_held": float((answers == labels).mean())}
+
+    targets = np.eye(2, dtype=np.float32)[labels]
+    return loop.fit(
+        build, images, targets, recipe, folder, 8,
+        validate=validate, resume=resume, progress=progress, save_every=save_every,
+    )  # fmt: skip
+
+
+def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
+    whole = _fit(tmp_path / "whole", 5)
+    with pytest.raises(Stop):
+        _fit(tmp_path / "cut", 5, stop_after=2)
+    with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
+        assert stored["step"] == 4  # of 4 an epoch: the second is announced before it is saved
+    resumed = _fit(tmp_path / "cut", 5, resume=True)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == [1, 2, 3, 4, 5]
+    assert log[-1]["accuracy_held"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "devices, flags, mixed",
+    [
+        (["cpu:0"], "flags : fpu avx2", False),
+        (["cpu:0"], "flags : fpu avx512f avx512_bf16", True),
+        (["cpu:0"], None, False),  # not Linux
+        (["gpu:0"], "flags : fpu", True),
+    ],
+)
+def test_bfloat16_is_for_hardware_that_has_it(tmp_path, monkeypatch, devices, flags, mixed):
+    import keras
+
+    if flags:
+        (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    monkeypatch.setattr(registry, "Path", lambda name: tmp_path / "cpuinfo")
+    assert registry.precision() == ("mixed_bfloat16" if mixed else "float32")
+    assert registry.precision(False) == "float32"
+
+
+def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
+    one, two = (_fit(tmp_path / name, 2, mixed=True) for name in "ab")
+    assert all((a == b).all() for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+    assert {w.dtype for w in one.get_weights()} == {np.dtype("float32")}
+
+
+def test_resuming_with_another_recipe_is_refused(tmp_path):
+    _fit(tmp_path, 1)
+    with pytest.raises(InputError, match="another recipe"):
+        _fit(tmp_path, 1, resume=True, learning_rate=1e-3)
+
+
+def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step(tmp_path, monkeypatch):
+    whole = _fit(tmp_path / "whole", 3)
+    steps = itertools.count()
+    true_batches = loop.batches
+
+    def breaking(*arguments):
+        for batch in true_batches(*arguments):
+            if next(steps) == 6:  # the second epoch's third step
+                raise Stop
+            yield batch
+
+    monkeypatch.setattr(loop, "batches", breaking)
+    with pytest.raises(Stop):
+        _fit(tmp_path / "cut", 3, save_every=0)
+    monkeypatch.undo()
+    with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
+        assert stored["step"] == 6
+    resumed = _fit(tmp_path / "cut", 3, resume=True)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_batches_are_the_same_from_wherever_they_start():
+    images = np.random.default_rng(0).integers(0, 256, (70, 8, 8), np.uint8)
+    targets = np.eye(7, dtype=np.float32)[np.arange(70) % 7]
+    recipe = loop.Recipe(epochs=2, batch_size=16, mixup=0.5)
+    whole = list(itertools.islice(loop.batches(images, targets, recipe, 8), 6))
+    later = list(itertools.islice(loop.batches(images, targets, recipe, 8, start=4), 2))
+    for (x, y), (u, v) in zip(whole[4:], later, strict=True):
+        assert (x == u).all() and (y == v).all()
+    assert not np.array_equal(whole[0][0], whole[4][0])  # another pass, another order
+    np.testing.assert_allclose(whole[0][1].sum(1), 1, rtol=1e-6)
+
+
+def test_targets_may_change_as_the_run_goes_on():
+    images, ones = np.zeros((64, 8, 8), np.uint8), np.ones((64, 2), np.float32)
+    recipe = loop.Recipe(epochs=2, batch_size=16, augmentation=STILL)
+    stream = loop.batches(images, lambda share: share * ones, recipe, 8)
+    assert [float(y[0, 0]) for _, y in itertools.islice(stream, 8)] == [i / 8 for i in range(8)]
+
+
+def test_mixing_mixes_pictures_and_targets_alike():
+    labels = np.arange(64) % 2
+    images = np.broadcast_to((labels * 255).astype(np.uint8)[:, None, None], (64, 8, 8))
+    recipe = loop.Recipe(epochs=1, batch_size=64, mixup=1.0, augmentation=STILL)
+    x, y = next(loop.batches(images, np.eye(2, dtype=np.float32)[labels], recipe, 8))
+    np.testing.assert_allclose(x[:, 0, 0, 0], y[:, 1], atol=1e-6)
+    assert ((y > 0.01) & (y < 0.99)).any()
+
+
+def test_too_few_pictures_for_a_batch(tmp_path):
+    with pytest.raises(InputError, match="3 pictures are fewer than one batch of 128"):
+        loop.fit(None, np.zeros((3, 8, 8), np.uint8), np.ones((3, 2)), loop.Recipe(), tmp_path, 8)

@@ -1,0 +1,164 @@
+"""What the shipped networks learn from, and that what is shipped is what was learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facelib.data import synthetic_faces
+from facelib.emotions import FERPLUS, Split
+from facelib.errors import InputError
+from facelib.models import emotion, registry
+from facelib.training import runs, train_emotion, train_generator
+
+#: Pictures of noise are all alike to a network that averages over places, unless their light differs.
+BRIGHT = np.array([1, 0.5, 0.1, 0.8, 0.3], np.float32)[:, None, None, None]
+
+
+def split(labels, votes=None) -> Split:
+    labels = np.array(labels)
+    return Split(np.zeros((len(labels), 48, 48), np.uint8), labels, votes)
+
+
+def test_targets_are_the_label_and_the_votes():
+    votes = np.zeros((3, 10), np.uint8)
+    votes[0, [0, 6]] = 2, 8  # neutral, fear
+    votes[1, 3] = 10
+    targets = train_emotion.emotion_targets(split([2, 4, 6], votes), 0.07)
+    assert targets.shape == (3, 17) and targets.dtype == np.float32
+    np.testing.assert_allclose(targets[0, :7], [0.01, 0.01, 0.94, 0.01, 0.01, 0.01, 0.01], atol=1e-6)
+    np.testing.assert_allclose(targets[0, 7:] / train_emotion.VOTES_WEIGHT, votes[0] / 10, atol=1e-6)
+    assert not targets[2, 7:].any()  # nobody voted
+    assert not train_emotion.emotion_targets(split([2, 4]), 0.1)[:, 7:].any()
+
+
+def test_a_teacher_takes_its_share_of_the_label():
+    taught = np.full((2, 7), 1 / 7)
+    targets = train_emotion.emotion_targets(split([0, 1]), 0.0, taught)
+    weight = train_emotion.TEACHER_WEIGHT
+    np.testing.assert_allclose(targets[0, 0], weight / 7 + 1 - weight, rtol=1e-5)
+    np.testing.assert_allclose(targets[:, :7].sum(1), 1, rtol=1e-5)
+
+
+def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path):
+    seen = []
+
+    class Teacher:
+        def predict_on_batch(self, inputs):
+            seen.append(inputs)
+            return np.full((len(inputs), 7), 1 / 7)
+
+    image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
+    answers = train_emotion._lesson([Teacher()], image, tmp_path, lambda line: None)
+    np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
+    left, _, middle, mirrored, right, _ = (255 * inputs[0, 24, :, 0] for inputs in seen)
+    np.testing.assert_allclose(mirrored, np.arange(48)[::-1], atol=1e-4)
+    np.testing.assert_allclose(middle, np.arange(48), atol=1e-4)
+    np.testing.assert_allclose(left[3:], np.arange(45), atol=1e-4)
+    np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
+    again = train_emotion._lesson([], image, tmp_path, lambda line: None)  # asked once, kept
+    np.testing.assert_array_equal(again, answers)
+
+
+@pytest.mark.parametrize("train", [train_emotion.train_emotion, train_generator.train_prior])
+def test_a_second_course_needs_a_first(train, tmp_path):
+    with pytest.raises(InputError, match="no finished run to go on from"):
+        train(None, tmp_path / "second", start=tmp_path / "first")
+
+
+def test_the_card_of_a_second_course_says_what_the_first_was():
+    card = registry.card("prior")
+    assert runs.course_of(Path("shipped")) == {k: card[k] for k in ("recipe", "weights_digest")}
+    with pytest.raises(InputError, match="lost the head"):
+        train_emotion.train_emotion(None, Path(), start=Path("shipped"))
+
+
+def test_faces_worth_drawing_are_seen_from_the_front_in_one_light():
+    face = synthetic_faces.draw_face("happy", 0, seed=None)
+    dark, turned = (face * 0.4).astype(np.uint8), np.rot90(face)
+    faces = Split(
+        np.stack([face, turned, dark, np.full_like(face, 90), face]),
+        np.arange(5),
+        np.eye(10, dtype=np.uint8)[[1, 1, 1, 1, FERPLUS.index("NF")]],
+    )
+    found = train_generator.faces_worth_drawing(faces)
+    assert found.labels.tolist() == [0, 2] and found.votes.shape == (2, 10)
+    assert np.abs(found.images[0].astype(int) - found.images[1]).max() <= 4  # what is left of the rounding
+    np.testing.assert_allclose(found.images.mean((1, 2)), 128, atol=3)
+
+
+def test_the_loss_is_the_sum_of_both_heads():
+    rng = np.random.default_rng(0)
+    heads = rng.dirichlet(np.ones(7), 4), rng.dirichlet(np.ones(10), 4)
+    targets = np.hstack([rng.dirichlet(np.ones(7), 4), 0.5 * rng.dirichlet(np.ones(10), 4)])
+    found = np.asarray(train_emotion.two_heads(targets.astype("f"), np.hstack(heads).astype("f")))
+    expected = -(targets[:, :7] * np.log(heads[0])).sum(1) - (targets[:, 7:] * np.log(heads[1])).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["deep", "plain", "tiny"])
+def test_what_is_shipped_answers_as_what_was_trained(name):
+    """Normalisation and calibration are folded into the weights."""
+    rng = np.random.default_rng(0)
+    trained = emotion.emotion_network(name, votes=True)
+    trained.set_weights(
+        [np.abs(w + rng.normal(0, 0.2, w.shape)) if w.ndim == 1 else w for w in trained.get_weights()]
+    )
+    bias = rng.normal(size=7)
+    shipped = emotion.finish(trained, name, 1.7, bias - bias.mean())
+    pictures = rng.random((3, 48, 48, 1), np.float32) * BRIGHT[:3]
+    logs = np.log(trained.predict(pictures, verbose=0)[:, :7]) / 1.7 + bias
+    expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    found = shipped.predict(pictures, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(found, axis=0).max() > 1e-4
+    # Windows of any side go through the network that is trained.
+    assert trained.predict(pictures[:, :40, :40], verbose=0).shape == (3, 17)
+
+
+def test_sizes():
+    assert emotion.columns().count_params() <= 10_000_000
+    assert emotion.emotion_network("tiny", shipped=True).count_params() <= 100_000
+
+
+def finished(name: str, seed: int):
+    rng = np.random.default_rng(seed)
+    model = emotion.emotion_network(name, shipped=True)
+    model.set_weights([w + rng.normal(0, 0.02, w.shape) for w in model.get_weights()])
+    return model
+
+
+def test_two_columns_answer_with_the_mean_of_their_logits():
+    columns = [finished(name, i) for i, name in enumerate(emotion.COLUMNS)]
+    pictures = np.random.default_rng(0).random((5, 48, 48, 1), np.float32) * BRIGHT
+    logs = np.mean([np.log(column.predict(pictures, verbose=0)) for column in columns], axis=0) / 1.3
+    logs += np.arange(7) / 10
+    expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    found = emotion.join(columns, 1.3, np.arange(7) / 10).predict(pictures, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(found, axis=0).max() > 1e-3
+
+
+def test_runs_of_columns_are_joined(tmp_path):
+    folders = [tmp_path / name for name in emotion.COLUMNS]
+    with pytest.raises(InputError, match="no finished run is there; train it first"):
+        train_emotion.join(None, folders)
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        finished(folder.name, number).save_weights(folder / runs.FINISHED)
+        facts = {"architecture": folder.name, "recipe": {"seed": 5 + number}, "command": f"train {number}"}
+        (folder / runs.RECORD).write_text(json.dumps(facts))
+    data = synthetic_faces.load_toyfaces(n=300, seed=0)
+    model, recipe = train_emotion.join(data, folders)
+    assert recipe["seed"] == 5 and runs.record(folders[1])["command"] == "train 1"
+    assert model.predict(emotion.emotion_inputs(data.public_test.images[:3]), verbose=0).shape == (
+        3,
+        7,
+    )
+    with pytest.raises(
+        InputError, match="columns are runs of deep, plain, in this order, not of plain, deep"
+    ):
+        train_emotion.join(data, folders[::-1])

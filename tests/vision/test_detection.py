@@ -1,0 +1,209 @@
+"""facelib.vision.detection: the right boxes, at any size of picture, and none where there is no face."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from facelib import paths
+from facelib.errors import InputError
+from facelib.vision import detection, image_io
+
+SHARED = paths.PACKAGE.parent.parent / "shared" / "data"
+YUNET = SHARED / "models" / "face_detection_yunet_2026may.onnx"
+ASTRONAUT = skimage.data.astronaut()
+FACE = (176, 65, 98, 98)
+EYES = ((201.7, 100.5), (247.5, 103.0))
+
+
+@pytest.fixture(scope="module")
+def haar():
+    return detection.HaarDetector()
+
+
+@pytest.fixture(scope="module")
+def yunet():
+    return detection.YuNetDetector(YUNET)
+
+
+def overlap(a, b) -> float:
+    """Intersection over union of two boxes (x, y, w, h)."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return both / (a[2] * a[3] + b[2] * b[3] - both)
+
+
+def check(face: detection.Detection, shape) -> None:
+    """What every detection promises."""
+    x, y, w, h = face.box
+    assert all(type(v) is int for v in face.box)
+    assert 0 <= x < x + w <= shape[1] and 0 <= y < y + h <= shape[0]
+    assert 0 <= face.confidence <= 1
+    if face.eyes:
+        assert face.eyes[0][0] < face.eyes[1][0]
+
+
+def test_haar_finds_the_astronaut_and_nothing_else(haar):
+    [face] = haar(ASTRONAUT)
+    check(face, ASTRONAUT.shape)
+    assert np.abs(np.subtract(face.box, FACE)).max() <= 2
+    assert np.abs(np.subtract(face.eyes, EYES)).max() <= 3
+    assert face.confidence > 0.9
+    assert np.allclose(face.frame, (225, 114, 98), atol=2)
+
+
+@pytest.mark.parametrize("name", ["coffee", "brick", "grass", "text"])
+def test_haar_finds_nothing_where_there_is_no_face(name, haar):
+    picture = getattr(skimage.data, name)()
+    assert haar(image_io.as_rgb(picture)) == []
+
+
+def test_small_pictures_are_enlarged(haar):
+    x, y, w, h = FACE
+    crop = ASTRONAUT[y - 24 : y + h + 24, x - 24 : x + w + 24]
+    small = cv2.resize(crop, (48, 48), interpolation=cv2.INTER_AREA)
+    [face] = haar(small)
+    check(face, small.shape)
+    zoom = 48 / (w + 48)
+    assert overlap(face.box, (24 * zoom, 24 * zoom, w * zoom, h * zoom)) > 0.7
+    assert np.abs(np.array(face.eyes) / zoom + (x - 24, y - 24) - EYES).max() < 6
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["landscape", "portrait"])
+def test_large_pictures_have_boxes_in_their_own_pixels(turned, haar):
+    picture = np.full((4000, 6000, 3), 90, np.uint8)
+    if turned:
+        picture = picture.transpose(1, 0, 2).copy()
+    picture[2500:3524, 700:1724] = cv2.resize(ASTRONAUT, (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    [face] = haar(picture)
+    check(face, picture.shape)
+    assert overlap(face.box, (700 + 2 * FACE[0], 2500 + 2 * FACE[1], 2 * FACE[2], 2 * FACE[3])) > 0.8
+    assert np.abs(np.subtract(face.eyes, 2 * np.array(EYES) + (700, 2500))).max() < 16
+
+
+def test_faces_at_the_edge_stay_inside(haar):
+    picture = np.ascontiguousarray(ASTRONAUT[70:300, 160:400])
+    for face in haar(picture):
+        check(face, picture.shape)
+
+
+def test_surest_first_and_min_confidence(haar):
+    picture = np.hstack([ASTRONAUT, cv2.GaussianBlur(ASTRONAUT, (0, 0), 3)])
+    faces = detection.HaarDetector(min_confidence=0)(picture)
+    sure = [face.confidence for face in faces]
+    assert len(faces) >= 2 and sure == sorted(sure, reverse=True)
+    limit = (sure[0] + sure[-1]) / 2
+    kept = detection.HaarDetector(min_confidence=limit)(picture)
+    assert [face.confidence for face in kept] == [s for s in sure if s >= limit] != sure
+
+
+def test_threads_have_a_cascade_each(haar):
+    crop = np.ascontiguousarray(ASTRONAUT[:256, 96:352])
+    expected = haar(crop)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(faces == expected for faces in pool.map(haar, [crop] * 12))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1), (2, 2), (5, 5), (19, 19), (3, 300)])
+def test_no_face_in_black_specks_and_strips(shape, haar):
+    assert haar(np.zeros((*shape, 3), np.uint8)) == []
+
+
+def test_none_takes_the_whole_picture():
+    [face] = detection.load_detector("none")(ASTRONAUT[:100, :60])
+    assert face.box == (0, 0, 60, 100) and face.eyes is None and face.confidence == 1
+    assert face.frame == (30, 50, 60)
+
+
+def test_load_detector(tmp_path, monkeypatch, capfd):
+    assert isinstance(detection.load_detector("haar", 0.7), detection.HaarDetector)
+    assert detection.load_detector("haar", 0.7).min_confidence == 0.7
+    mine = lambda image: []
+    assert detection.load_detector(mine) is mine
+    with pytest.raises(InputError, match="unknown detector 'mtcnn'; choose haar, yunet, none"):
+        detection.load_detector("mtcnn")
+    with pytest.raises(InputError, match="gone.onnx: no such file"):
+        detection.load_detector(str(tmp_path / "gone.onnx"))
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match="bad.onnx: OpenCV cannot read it as a YuNet model"):
+        detection.load_detector(str(tmp_path / "bad.onnx"))
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="run `facelib data fetch yunet`, or put face_detection_yunet"):
+        detection.load_detector("yunet")
+    assert capfd.readouterr().err == ""  # OpenCV does not add its own lines
+
+
+# --- with photographs and YuNet's file -----------------------------------------------------------------
+
+
+def count(detector) -> tuple[int, int, int]:
+    """Annotated faces, those found (IoU at least 0.4, each once), and false boxes; dogs.jpg has no face."""
+    total = found = false = 0
+    for row in json.loads((SHARED / "photos" / "boxes.json").read_text()):
+        if row["boxes"] is None and row["file"] != "dogs.jpg":
+            continue  # faces without annotation
+        picture = image_io.read_image(SHARED / "photos" / row["file"])
+        left = list(row["boxes"] or [])
+        total += len(left)
+        for face in detector(picture):
+            check(face, picture.shape)
+            best = max(left, key=lambda box: overlap(face.box, box), default=None)
+            if best and overlap(face.box, best) >= 0.4:
+                left.remove(best)
+                found += 1
+            else:
+                assert row["file"] != "dogs.jpg"
+                false += 1
+    return total, found, false
+
+
+@pytest.mark.realdata
+def test_haar_on_photographs(haar):
+    total, found, false = count(haar)
+    assert total == 43
+    assert found >= 34
+    assert false <= 1
+
+
+@pytest.mark.realdata
+def test_yunet_on_photographs(yunet):
+    total, found, false = count(yunet)
+    assert (total, found) == (43, 43)
+    assert false <= 3
+
+
+@pytest.mark.realdata
+def test_yunet_agrees_with_haar_on_the_astronaut(yunet):
+    [face] = yunet(ASTRONAUT)
+    check(face, ASTRONAUT.shape)
+    assert overlap(face.box, FACE) > 0.7
+    assert np.abs(np.subtract(face.eyes, EYES)).max() < 4
+    # The frame is what matters to the networks: the same square from both detectors, to a few pixels.
+    assert np.abs(np.subtract(face.frame, (225, 114, 98))).max() < 10
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (2, 2), (5, 5), (19, 19), (1, 300), (3, 300), (1, 20000), (20000, 1)]
+)
+def test_yunet_finds_no_face_in_specks_and_strips(shape):
+    """Below one cell of its coarsest map OpenCV reads what it never wrote: any score may come out."""
+    yunet = detection.YuNetDetector(YUNET, min_confidence=0.3)
+    for gray in (0, 90, 200):
+        assert yunet(np.full((*shape, 3), gray, np.uint8)) == []
+
+
+@pytest.mark.realdata
+def test_yunet_by_path_and_in_a_large_picture(yunet):
+    named = detection.load_detector(str(YUNET), 0.9)
+    assert named.min_confidence == 0.9
+    picture = np.full((4000, 6000, 3), 90, np.uint8)
+    picture[2500:3524, 700:1724] = cv2.resize(ASTRONAUT, (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    [face] = named(picture)
+    assert overlap(face.box, (700 + 2 * FACE[0], 2500 + 2 * FACE[1], 2 * FACE[2], 2 * FACE[3])) > 0.6

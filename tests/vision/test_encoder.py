@@ -1,0 +1,347 @@
+"""encoder: one picture or a stream of them, the same faces in the same order, in bounded memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import facelib
+from facelib.emotions import EMOTIONS, GENDERS
+from facelib.errors import ImageError, InputError
+from facelib.vision import alignment, deepface_pipeline, detection, encoder
+from facelib.vision.encoder import COLUMNS, FaceEncoder
+
+#: The face is at (80, 65, 98, 98).
+ASTRONAUT = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+COFFEE = np.ascontiguousarray(skimage.data.coffee()[:200, :200])
+
+
+@pytest.fixture(scope="module")
+def both() -> FaceEncoder:
+    return FaceEncoder()
+
+
+@pytest.fixture(scope="module")
+def crops() -> list[np.ndarray]:
+    """Twenty faces of different sizes and lights, for detector "none"."""
+    face = ASTRONAUT[65:163, 80:178]
+    rng = np.random.default_rng(0)
+    lights = np.linspace(0.4, 1.0, 20)
+    return [
+        cv2.resize((face * light).astype(np.uint8), (int(side), int(side)), interpolation=cv2.INTER_AREA)
+        for light, side in zip(lights, rng.integers(40, 130, 20))
+    ]
+
+
+def same(face, other) -> bool:
+    """Equal up to the rounding that differs between batch sizes."""
+    close = [
+        np.allclose(list(a.values()), list(b.values()), atol=1e-5)
+        for a, b in ((face.emotions, other.emotions), (face.genders, other.genders))
+    ]
+    return all(close) and (face.box, face.eyes, face.emotion) == (other.box, other.eyes, other.emotion)
+
+
+def test_one_face(both):
+    [face] = both(ASTRONAUT)
+    assert np.abs(np.subtract(face.box, (80, 65, 98, 98))).max() <= 2
+    assert face.eyes is not None and 0.5 < face.confidence <= 1 and face.path is None
+    assert tuple(face.emotions) == EMOTIONS and tuple(face.genders) == GENDERS
+    for answers, best in ((face.emotions, face.emotion), (face.genders, face.gender)):
+        assert abs(sum(answers.values()) - 1) < 1e-6
+        assert all(0 <= p <= 1 for p in answers.values())
+        assert answers[best] == max(answers.values())
+    assert face.emotion == "happy"  # she smiles
+    assert face.gender == "woman"
+
+
+def test_one_or_many_paths_or_arrays(both, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(ASTRONAUT).save(path)
+    [face] = both(ASTRONAUT)
+    for given in (
+        path,
+        str(path),
+        str(path).encode(),
+        [path],
+        (ASTRONAUT,),
+        iter([str(path)]),
+        ASTRONAUT[None],
+    ):
+        [other] = both(given)
+        assert same(face, other)
+    assert [f.path for f in both([path, ASTRONAUT, str(path)])] == [str(path), None, str(path)]
+    assert len(both(np.stack([ASTRONAUT, ASTRONAUT]))) == 2  # (n, H, W, 3)
+
+
+def test_nothing_to_do(both):
+    assert both([]) == [] and list(both.stream([])) == [] and both(COFFEE) == []
+
+
+def test_many_equals_one_by_one_whatever_the_batch(crops):
+    look = FaceEncoder(detector="none")
+    alone = [look(crop)[0] for crop in crops]
+    assert np.ptp([face.emotions["happy"] for face in alone]) > 1e-3  # a wrong order would be seen
+    for batch_size in (1, 7, 64):
+        together = look(crops, batch_size)
+        assert len(together) == len(crops)
+        assert all(same(*pair) for pair in zip(alone, together))
+    with pytest.raises(InputError, match="batch_size must be at least 1"):
+        look(crops, 0)
+
+
+def test_results_keep_their_order_when_pictures_take_their_time():
+    def detect(image):
+        time.sleep(0.02 if image[0, 0, 0] % 3 == 0 else 0)
+        return detection.whole_picture(image)
+
+    given = [np.full((30 + i, 30, 3), i, np.uint8) for i in range(30)]
+    look = FaceEncoder(detector=detect, emotion=None, gender=None, workers=8)
+    pictures = list(look.stream(given, batch_size=4))
+    assert all(picture.source is source for picture, source in zip(pictures, given, strict=True))
+    assert [picture.faces[0].box[3] for picture in pictures] == list(range(30, 60))
+
+
+def test_a_bad_picture_in_the_middle(both, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    given = [
+        ASTRONAUT,
+        tmp_path / "bad.jpg",
+        COFFEE,
+        np.zeros((5, 5)),
+        tmp_path / "gone.jpg",
+        None,
+        ASTRONAUT,
+    ]
+    pictures = list(both.stream(given))
+    assert [len(p.faces) for p in pictures] == [1, 0, 0, 0, 0, 0, 1]
+    assert [p.error is not None for p in pictures] == [False, True, False, True, True, True, False]
+    assert "bad.jpg: is not a picture" in str(pictures[1].error)
+    assert same(pictures[0].faces[0], pictures[-1].faces[0])
+    with pytest.warns(UserWarning) as caught:
+        assert len(both(given)) == 2
+    assert len(caught) == 4
+    with pytest.raises(ImageError, match="no such file"):
+        both(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="multiply by 255"):
+        both(np.zeros((5, 5, 3)))
+
+
+def test_faults_in_our_own_code_are_not_swallowed():
+    def detect(image):
+        raise ZeroDivisionError("a bug")
+
+    look = FaceEncoder(detector=detect, emotion=None, gender=None)
+    with pytest.raises(ZeroDivisionError):
+        look(COFFEE)
+    with pytest.raises(ZeroDivisionError):
+        look([COFFEE] * 50)
+
+    def pictures():
+        yield COFFEE
+        raise KeyError("the caller's own")
+
+    with pytest.raises(KeyError):
+        list(FaceEncoder(detector="none", emotion=None, gender=None).stream(pictures()))
+
+
+class Supply:
+    """A lazy stream of pictures that counts how many of them are alive."""
+
+    def __init__(self, n: int, shape=(64, 64, 3)):
+        self.n, self.shape = n, shape
+        self.alive = self.most = self.made = 0
+        self.lock = threading.Lock()
+
+    def gone(self):
+        with self.lock:
+            self.alive -= 1
+
+    def __iter__(self):
+        for i in range(self.n):
+            picture = np.full(self.shape, i % 256, np.uint8)
+            weakref.finalize(picture, self.gone)
+            with self.lock:
+                self.made, self.alive = i + 1, self.alive + 1
+                self.most = max(self.most, self.alive)
+            yield picture
+            del picture
+
+
+@pytest.mark.parametrize(
+    ("detector", "waiting"), [("none", 64), (lambda image: [], 128)], ids=["faces", "none"]
+)
+def test_memory_does_not_grow_with_the_stream(detector, waiting):
+    supply = Supply(2000)
+    look = FaceEncoder(detector=detector, emotion=None, gender=None, workers=3)
+    seen = sum(1 for _ in look.stream(supply, batch_size=64))
+    assert seen == 2000
+    assert supply.most <= waiting + 2 * 3 + 4  # a batch, what is read ahead, what is in somebody's hands
+
+
+def test_large_arrays_do_not_wait_for_a_full_batch(monkeypatch):
+    monkeypatch.setattr(encoder, "MAX_WAITING", 10 * 64 * 64 * 3)
+    supply = Supply(300)
+    look = FaceEncoder(detector=lambda image: [], emotion=None, gender=None, workers=2)
+    assert len(list(look.stream(supply, batch_size=64))) == 300  # the list holds the pictures
+    supply = Supply(300)
+    for _ in look.stream(supply, batch_size=64):
+        pass
+    assert supply.most <= 10 + 2 * 2 + 4
+
+
+def test_a_waiting_face_does_not_hold_its_picture():
+    """A frame of 64 pixels is the gender network's input as it is: a copy must wait, not a view."""
+    frame = detection.Detection((100, 100, 64, 64), None, 1.0, (132.0, 132.0, 64.0))
+    look = FaceEncoder(detector=lambda image: [frame])
+    crops = look._prepare(np.zeros((300, 300, 3), np.uint8)).crops
+    assert (
+        sum(crop.base is not None and crop.base.nbytes > 64 * 64 * 3 for head in crops for crop in head) == 0
+    )
+
+
+def test_who_stops_reading_stops_the_work():
+    supply, threads = Supply(2000), cv2.getNumThreads()
+    stream = FaceEncoder(detector="none", emotion=None, gender=None, workers=2).stream(supply, batch_size=8)
+    next(stream)
+    stream.close()
+    assert supply.made < 30
+    assert cv2.getNumThreads() == threads
+
+
+def test_one_encoder_in_several_threads(both):
+    threads = cv2.getNumThreads()
+    [expected] = both(ASTRONAUT)
+
+    def work(number):
+        return both(ASTRONAUT) if number % 2 else both([ASTRONAUT, COFFEE, ASTRONAUT], batch_size=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(work, range(8)))
+    assert [len(faces) for faces in answers] == [2, 1] * 4
+    assert all(same(face, expected) for faces in answers for face in faces)
+    assert cv2.getNumThreads() == threads  # OpenCV's own setting, whoever finished first
+
+
+def test_without_emotion_or_gender():
+    [face] = FaceEncoder(emotion=None, gender=None)(ASTRONAUT)
+    assert (face.emotion, face.emotions, face.gender, face.genders) == (None, {}, None, {})
+    [face] = FaceEncoder(gender=None)(ASTRONAUT)
+    assert face.emotion == "happy" and face.gender is None and face.genders == {}
+    [face] = FaceEncoder(emotion=None)(ASTRONAUT)
+    assert face.gender in GENDERS and face.emotion is None
+
+
+def test_in_the_mirror_left_and_right_are_one():
+    crop = np.asarray(Image.fromarray(ASTRONAUT[65:163, 80:178]).convert("L"))
+    crop = np.repeat(crop[..., None], 3, 2)
+    options = {"detector": "none", "gender": None}
+    [one], [other] = (FaceEncoder(**options)(side) for side in (crop, crop[:, ::-1]))
+    [both], [turned] = (FaceEncoder(**options, mirror=True)(side) for side in (crop, crop[:, ::-1]))
+    assert max(abs(one.emotions[e] - other.emotions[e]) for e in EMOTIONS) > 1e-3
+    mean = {e: np.sqrt(one.emotions[e] * other.emotions[e]) for e in EMOTIONS}
+    for e in EMOTIONS:
+        assert both.emotions[e] == pytest.approx(mean[e] / sum(mean.values()), abs=1e-4)
+        assert turned.emotions[e] == pytest.approx(both.emotions[e], abs=1e-4)
+
+
+def test_mode_deepface_takes_deepface_s_crops():
+    expected = deepface_pipeline.extract_faces(ASTRONAUT)
+    assert len(expected) >= 1
+    for crop, face in zip(facelib.extract_faces(ASTRONAUT, mode="deepface"), expected, strict=True):
+        np.testing.assert_array_equal(crop, face.crop)
+    faces = FaceEncoder(mode="deepface", gender=None)(ASTRONAUT)
+    assert [face.box for face in faces] == [face.box for face in expected]
+    assert all(abs(sum(face.emotions.values()) - 1) < 1e-6 for face in faces)
+
+
+def test_extract_faces_is_detection_and_alignment(tmp_path):
+    Image.fromarray(ASTRONAUT).save(tmp_path / "a.png")
+    [face] = detection.HaarDetector()(ASTRONAUT)
+    [crop] = facelib.extract_faces(tmp_path / "a.png")
+    np.testing.assert_array_equal(crop, alignment.upright(ASTRONAUT, face))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "keras"}, "unknown mode 'keras'"),
+        ({"mode": "deepface", "detector": "none"}, 'goes with detector "haar" only'),
+        ({"detector": "mtcnn"}, "unknown detector"),
+        ({"emotion": "vgg"}, "unknown emotion model 'vgg'"),
+        ({"gender": "vgg"}, "unknown gender model 'vgg'"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(InputError, match=message):
+        FaceEncoder(**options)
+    with pytest.raises(InputError, match=message):
+        facelib.analyze(ASTRONAUT, **options)
+
+
+def test_min_confidence():
+    [face] = FaceEncoder(emotion=None, gender=None)(ASTRONAUT)
+    sure = face.confidence
+    assert len(FaceEncoder(emotion=None, gender=None, min_confidence=sure - 1e-6)(ASTRONAUT)) == 1
+    assert len(FaceEncoder(emotion=None, gender=None, min_confidence=min(sure + 1e-6, 1))(ASTRONAUT)) == 0
+
+
+def test_analyze_keeps_its_encoder(monkeypatch):
+    made = []
+
+    class Counted(FaceEncoder):
+        def __init__(self, **options):
+            made.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr(encoder, "FaceEncoder", Counted)
+    encoder._encoder.cache_clear()
+    for _ in range(3):
+        assert len(facelib.analyze(ASTRONAUT, gender=None)) == 1
+
+    class Unhashable:
+        __hash__ = None
+
+        def __call__(self, image):
+            return detection.whole_picture(image)
+
+    assert len(facelib.analyze([COFFEE, COFFEE], detector=Unhashable(), emotion=None, gender=None)) == 2
+    assert len(made) == 2
+    encoder._encoder.cache_clear()
+    with pytest.raises(TypeError):
+        facelib.analyze(ASTRONAUT, colour="red")
+
+
+def test_to_frame(both, tmp_path):
+    Image.fromarray(ASTRONAUT).save(tmp_path / "a.png")
+    frame = facelib.to_frame(both([tmp_path / "a.png", ASTRONAUT]))
+    assert tuple(frame.columns) == COLUMNS
+    assert COLUMNS[:6] == ("path", "x", "y", "w", "h", "confidence")
+    assert {*EMOTIONS, *GENDERS, "emotion", "gender", "left_eye_x"} < set(COLUMNS)
+    assert len(frame) == 2 and frame.path[0] == str(tmp_path / "a.png")
+    assert np.allclose(frame[list(EMOTIONS)].sum(axis=1), 1) and np.allclose(
+        frame[list(GENDERS)].sum(axis=1), 1
+    )
+    empty = facelib.to_frame([])
+    assert len(empty) == 0 and tuple(empty.columns) == COLUMNS
+    bare = facelib.to_frame(FaceEncoder(detector="none", emotion=None, gender=None)(COFFEE))
+    assert bare.emotion.isna().all() and bare.left_eye_x.isna().all() and bare.w[0] == 200
+
+
+def test_warnings_of_a_stream_reach_the_caller(both, tmp_path):
+    """Also while threads decode: they must not switch warnings off for the process."""
+    Image.fromarray(COFFEE[:20, :20]).save(tmp_path / "a.png")
+    given = [tmp_path / "a.png", tmp_path / "gone.png"] * 20
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        both(given)
+    assert len(caught) == 20

@@ -1,0 +1,356 @@
+"""image_io: what is readable is read rightly, anything else is one line that names the file."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import tempfile
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from facelib.errors import ImageError, InputError
+from facelib.vision import image_io
+from facelib.vision.encoder import FaceEncoder
+from helpers import (
+    ASTRONAUT,
+    deep_png,
+    encoded,
+    gray,
+    make_bad,
+    picture,
+    transparent,
+    without_privileges,
+)
+
+
+def animation() -> bytes:
+    others = [Image.fromarray(np.full_like(ASTRONAUT, value)) for value in (0, 255)]
+    return encoded(picture(), "GIF", save_all=True, append_images=others, duration=100, loop=0)
+
+
+WIDE = ASTRONAUT.astype(np.uint16) * 257
+#: name -> the file's bytes, and how far its pixels may be from the gray or RGB original on average.
+READABLE = {
+    "jpeg": (lambda: encoded(picture(), "JPEG", quality=95), 3),
+    "gray jpeg": (lambda: encoded(picture().convert("L"), "JPEG", quality=95), 3),
+    "gray png": (lambda: encoded(picture().convert("L"), "PNG"), 0.5),
+    "gray 16 bit": (lambda: encoded(Image.fromarray(gray().astype(np.uint16) * 257), "PNG"), 0.5),
+    "gray 16 bit tiff": (lambda: encoded(Image.fromarray(gray().astype(np.uint16) * 257), "TIFF"), 0.5),
+    "8 bits kept in 16": (lambda: encoded(Image.fromarray(gray().astype(np.uint16)), "PNG"), 0.5),
+    "float tiff 0..1": (lambda: encoded(Image.fromarray(gray().astype(np.float32) / 255), "TIFF"), 0.5),
+    "float tiff 0..255": (lambda: encoded(Image.fromarray(gray().astype(np.float32)), "TIFF"), 0.5),
+    "RGB 16 bit": (lambda: deep_png((16, 2), WIDE), 1),
+    "RGBA 16 bit": (lambda: deep_png((16, 6), np.dstack([WIDE, np.full((256, 256), 65535)])), 1),
+    "gray with alpha": (lambda: encoded(transparent().convert("LA"), "PNG"), 0.5),
+    "RGBA": (lambda: encoded(transparent(), "PNG"), 0.5),
+    "CMYK jpeg": (lambda: encoded(picture().convert("CMYK"), "JPEG", quality=95), 3),
+    "CMYK tiff": (lambda: encoded(picture().convert("CMYK"), "TIFF"), 1),
+    "palette": (lambda: encoded(picture().quantize(256), "PNG"), 5),
+    "transparent palette": (lambda: encoded(transparent().quantize(256), "PNG"), 5),
+    "animated gif": (animation, 6),
+    "webp": (lambda: encoded(picture(), "WEBP", quality=95), 4),
+    "bmp": (lambda: encoded(picture(), "BMP"), 0),
+    "ppm": (lambda: encoded(picture(), "PPM"), 0),
+    "lzw tiff": (lambda: encoded(picture(), "TIFF", compression="tiff_lzw"), 0),
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FaceEncoder:
+    return FaceEncoder(gender=None)
+
+
+@pytest.fixture(scope="module")
+def original(encoder):
+    [face] = encoder(ASTRONAUT)
+    return face
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_readable_pictures_are_read_and_analysed_rightly(name, tmp_path, encoder, original):
+    make, tolerance = READABLE[name]
+    path = tmp_path / "picture"  # the content decides, not the extension
+    path.write_bytes(make())
+    image = image_io.read_image(path)
+    assert image.shape == ASTRONAUT.shape and image.dtype == np.uint8
+    expected = ASTRONAUT.astype(int)
+    if "alpha" in name or name == "RGBA" or "transparent" in name:
+        expected[200:, :60] = 255  # white paper behind the transparent corner
+    if "gray" in name or "bits" in name or "float" in name:
+        gray = np.asarray(Image.fromarray(expected.astype(np.uint8)).convert("L"))
+        expected = np.repeat(gray[..., None], 3, 2).astype(int)
+    assert np.abs(image - expected).mean() <= tolerance
+
+    [face] = encoder(path)
+    assert np.abs(np.subtract(face.box, original.box)).max() <= 2
+    assert face.emotion == original.emotion
+    assert face.path == str(path)
+
+
+def test_cmyk_jpeg_is_the_inverted_kind_that_adobe_writes():
+    """Else the test above would prove nothing about them."""
+    assert b"Adobe" in encoded(picture().convert("CMYK"), "JPEG")
+
+
+#: EXIF orientation -> how the stored pixels come from the upright ones.
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation(orientation, tmp_path, encoder, original):
+    upright = ASTRONAUT[:, :240]  # no square: a wrong turn shows in the shape
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    stored.save(tmp_path / "turned.png", exif=exif)
+    stored.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / "turned.png"), upright)
+    assert np.abs(image_io.read_image(tmp_path / "turned.jpg") - upright.astype(int)).mean() < 3
+    [face] = encoder(tmp_path / "turned.jpg")
+    assert np.abs(np.subtract(face.box, original.box)).max() <= 2
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow may say what it thinks of it
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+def test_damaged_exif_loses_no_picture(kind, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    content = encoded(picture(), kind, exif=exif)
+    at = content.index(exif.tobytes()[6:14])
+    damaged = bytearray(content)
+    damaged[at : at + 4] = b"\xff" * 4
+    if kind == "PNG":  # its checksum must be right for the chunk to count
+        size = struct.unpack(">I", damaged[at - 8 : at - 4])[0]
+        damaged[at + size : at + size + 4] = struct.pack(">I", zlib.crc32(damaged[at - 4 : at + size]))
+    (tmp_path / "a").write_bytes(damaged)
+    assert image_io.read_image(tmp_path / "a").shape == ASTRONAUT.shape
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bad_pictures_give_one_line_that_names_the_file(tmp_path):
+    for name, message in make_bad(tmp_path).items():
+        with pytest.raises(ImageError, match=message) as caught:
+            image_io.read_image(tmp_path / name)
+        line = str(caught.value)
+        assert line.startswith(f"{tmp_path / name}: ") and "\n" not in line
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "file.jpg").write_bytes(b"x")
+    for path, message in {
+        tmp_path: "is a folder",
+        tmp_path / "pipe.jpg": "is a pipe or a device",  # and it does not wait for a writer
+        tmp_path / "circle.jpg": "cannot be read",
+        tmp_path / "nowhere.jpg": "no such file",
+        tmp_path / "file.jpg" / "inner.jpg": "cannot be read",
+        "a\0b.jpg": "cannot be read",
+        "n" * 5000: "cannot be read",
+        "\ud800.jpg": "cannot be read",
+        "": "no such file",
+    }.items():
+        with pytest.raises(ImageError, match=message):
+            image_io.read_image(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has no such permissions")
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "open").mkdir()
+        (folder / "open" / "a.png").write_bytes(encoded(picture(), "PNG"))
+        (folder / "secret.png").write_bytes(encoded(picture(), "PNG"))
+        (folder / "secret.png").chmod(0)
+        (folder / "closed").mkdir(mode=0)
+        errors = []
+        try:
+            with without_privileges():
+                with pytest.raises(ImageError, match="secret.png: no permission to read it"):
+                    image_io.read_image(folder / "secret.png")
+                found = list(image_io.find_images([folder], errors.append))
+                inside = list(image_io.find_images([folder / "closed"], errors.append))
+        finally:
+            (folder / "closed").chmod(0o700)
+    assert [path.name for path in found] == ["secret.png", "a.png"] and inside == []
+    assert len(errors) == 2 and all("cannot be searched (Permission denied)" in str(e) for e in errors)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1)])
+def test_thin_pictures_are_read(shape, tmp_path, encoder):
+    for name in ("thin.png", "thin.jpg"):
+        Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / name)
+        assert image_io.read_image(tmp_path / name).shape == (*shape, 3)
+        assert encoder(tmp_path / name) == []
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow comments on some of the damage
+def test_random_damage_never_gives_anything_but_imageerror(tmp_path):
+    small = picture().resize((64, 64))
+    exif = Image.Exif()
+    exif[274] = 6
+    seeds = [encoded(small, kind, **options) for kind, options in [
+        ("JPEG", {"exif": exif}), ("PNG", {"exif": exif}), ("GIF", {}), ("TIFF", {}), ("BMP", {}),
+        ("PPM", {}), ("WEBP", {}),
+    ]]  # fmt: skip
+    if features.check("avif"):
+        seeds.append(encoded(small, "AVIF"))
+    rng, path, read = random.Random(0), tmp_path / "damaged", 0
+    for case in range(600):
+        content = bytearray(rng.choice(seeds))
+        if case % 3 == 0:
+            content = content[: rng.choice([2, 8, 16])] + rng.randbytes(rng.randrange(400))
+        for _ in range(rng.choice([1, 3, 20])):
+            content[rng.randrange(min(len(content), rng.choice([64, 10**6])))] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            image = image_io.read_image(path)
+            read += 1
+            assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        except ImageError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert 50 < read < 550  # both happened
+
+
+def test_reading_in_threads_leaves_warnings_alone(tmp_path):
+    """``warnings.catch_warnings`` in a thread may leave its filters behind for the whole process."""
+    Image.fromarray(ASTRONAUT[:40, :40]).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(image_io.read_image, [tmp_path / "a.png"] * 200))
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"a holiday photo.png", "a holiday photo.png"),
+        (b"two\nlines.png", "two\\nlines.png"),
+        (b"caf\xe9.png", "caf\\xe9.png"),
+        ("été.png".encode(), "été.png"),
+        (b"\x1b[31mred.png", "\\x1b[31mred.png"),
+    ],
+)
+def test_file_names(name, shown, tmp_path, encoder):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    assert image_io.printable(path) == f"{tmp_path}/{shown}"
+    try:
+        Path(os.fsdecode(path)).write_bytes(encoded(picture(), "PNG"))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert list(image_io.find_images([tmp_path])) == [Path(os.fsdecode(path))]
+    for given in (path, os.fsdecode(path), Path(os.fsdecode(path))):
+        np.testing.assert_array_equal(image_io.read_image(given), ASTRONAUT)
+    assert encoder(path)[0].path == os.fsdecode(path)
+    Path(os.fsdecode(path)).write_bytes(b"no picture")
+    with pytest.raises(ImageError) as caught:
+        image_io.read_image(path)
+    assert str(caught.value).startswith(f"{tmp_path}/{shown}: is not a picture")
+
+
+def test_find_images(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "deep/er/c.webp", ".cache/d.png", "out/e.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = image_io.find_images([tmp_path, tmp_path / "notes.txt", "gone.jpg"], skip=tmp_path / "out")
+    names = [os.path.relpath(path, tmp_path) if path.is_absolute() else str(path) for path in found]
+    assert names == ["a.png", "b.JPG", "deep/er/c.webp", "notes.txt", "gone.jpg"]
+    with pytest.raises(InputError, match="empty: no picture in this folder"):
+        list(image_io.find_images([tmp_path / "empty"]))
+    errors = []
+    found = image_io.find_images([tmp_path / "empty", tmp_path / "a.png"], errors.append)
+    assert list(found) == [tmp_path / "a.png"] and len(errors) == 1
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
+def test_arrays(shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image = image_io.load(array)
+    assert image.shape == (5, 7, 3) and image.flags.c_contiguous
+    plain = np.repeat(array.reshape(5, 7, -1), 3, 2) if len(shape) == 2 or shape[2] == 1 else array[..., :3]
+    np.testing.assert_array_equal(image, plain)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 7, 3)), "not float64; multiply by 255"),
+        (np.zeros((5, 7, 3), np.uint16), "not uint16"),
+        (np.zeros((5, 7, 2), np.uint8), "shape"),
+        (np.zeros((0, 7, 3), np.uint8), "shape"),
+        (np.zeros((2, 5, 7, 3), np.uint8), "shape"),
+        (np.array(["a.jpg"]), "uint8"),
+        (None, "not a NoneType"),
+        (7, "not a int"),  # open(7) would read whatever file has that number
+    ],
+)
+def test_arrays_that_are_no_pictures(array, message):
+    with pytest.raises(ImageError, match=message):
+        image_io.load(array)
+
+
+def test_write_image(tmp_path, monkeypatch):
+    image_io.write_image(tmp_path / "new" / "a.png", ASTRONAUT)
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / "new" / "a.png"), ASTRONAUT)
+    image_io.write_image(tmp_path / "a.jpg", ASTRONAUT)
+    assert np.abs(image_io.read_image(tmp_path / "a.jpg") - ASTRONAUT.astype(int)).mean() < 4
+    with pytest.raises(InputError, match="a.jpeg2: unknown file extension"):
+        image_io.write_image(tmp_path / "a.jpeg2", ASTRONAUT)
+    with pytest.raises(InputError, match="cannot be written"):
+        image_io.write_image(tmp_path / "a.jpg" / "b.jpg", ASTRONAUT)
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be written \(No space left on device\)"):
+        image_io.write_image(tmp_path / "a.jpg", ASTRONAUT[:10])
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "new"]  # nothing half written, the old one is whole
+    assert image_io.read_image(tmp_path / "a.jpg").shape == ASTRONAUT.shape
+
+
+@pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
+def test_films_are_read_back(tmp_path, name):
+    import cv2
+
+    frames = np.stack([np.full((64, 96), value, np.uint8) for value in (0, 100, 200)])
+    image_io.write_animation(tmp_path / name, frames)
+    film, found = cv2.VideoCapture(str(tmp_path / name)), []
+    if name.endswith("gif"):
+        from PIL import Image, ImageSequence
+
+        found = [np.asarray(f.convert("L")) for f in ImageSequence.Iterator(Image.open(tmp_path / name))]
+    else:
+        while (frame := film.read()[1]) is not None:
+            found.append(frame[..., 0])
+    assert len(found) == 3
+    np.testing.assert_allclose([frame.mean() for frame in found], [0, 100, 200], atol=8)
+    assert found[0].shape == (64, 96)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_films_of_other_kinds_or_in_closed_places_are_named(tmp_path):
+    with pytest.raises(InputError, match="a film is a .gif or an .mp4"):
+        image_io.write_animation(tmp_path / "film.avi", np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        image_io.write_animation(tmp_path / "file" / "film.gif", np.zeros((2, 8, 8), np.uint8))
