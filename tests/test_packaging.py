@@ -156,7 +156,7 @@ def test_what_is_imported_is_declared():
     # jupyter_client is ipykernel's own way to be started, IPython is what runs in it
     modules |= {"jupyter_client": "ipykernel", "IPython": "ipykernel", "tensorflow": "tensorflow-cpu"}
     declared = {canonicalize_name(r.name) for r in requirements(*EXTRAS)}
-    for path in sorted((ROOT / "facelib").glob("*.py")):
+    for path in sorted((ROOT / "facelib").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
@@ -219,7 +219,7 @@ def test_make_names_the_pythons_it_wants_in_one_line(checkout):
 @posix
 def test_an_interrupted_installation_is_taken_up_again_and_a_finished_one_left_alone(checkout):
     python = checkout / "env" / "bin" / "python"
-    log = 'case "$*" in *"pip install"*) echo install >> log;; *"cli run"*) echo ran >> log;; esac; '
+    log = 'case "$*" in *"pip install"*) echo install >> log;; *"facelib run"*) echo ran >> log;; esac; '
     stand_in(python, log + 'case "$*" in *"pip install"*) exit 1;; esac')
     assert make(checkout, "run", "UV=", "VENV=env").returncode
     assert not (checkout / "env" / ".run").exists()

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import skimage.data
 
-from facelib.errors import InputError
 from facelib.models import registry
 from facelib.models.emotion import EMOTION_SIDE, normalisation
 from facelib.models.gender import GENDER_SIDE
@@ -50,14 +49,6 @@ def test_the_graph_equals_the_keras_model(task):
     assert np.ptp(answers, axis=0).max() > 0.05  # they look at their input
     for n in (1, 3):  # the number of pictures may change from call to call
         assert np.abs(graph(batch[:n]) - expected[:n]).max() < 1e-4
-
-
-def test_many_pictures_are_looked_at_in_parts(monkeypatch):
-    many, graph = np.tile(inputs("emotion-tiny"), (3, 1, 1, 1)), registry.GraphNetwork("emotion-tiny")
-    whole = graph(many)
-    monkeypatch.setattr(registry.GraphNetwork, "PART", 7)
-    np.testing.assert_allclose(graph(many), whole, atol=1e-6)
-    assert graph(many[:0]).shape == (0, 7)
 
 
 OTHER_BACKEND = """
@@ -123,12 +114,3 @@ def test_the_fused_normalisation_is_keras_own():
         found.append([outputs, *slopes, layer.moving_mean, layer.moving_variance, layer(inputs)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-3, atol=2e-3)
-
-
-def test_unknown_networks():
-    with pytest.raises(
-        InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline or deepface"
-    ):
-        registry.load_emotion_model("vgg")
-    with pytest.raises(InputError, match="no weights called 'age' are shipped"):
-        registry.GraphNetwork("age")

@@ -277,3 +277,10 @@ def test_shares_of_emotions():
 def test_wrong_input_is_named(generator, wrong):
     with pytest.raises(InputError):
         wrong(generator)
+
+
+def test_even_light():
+    images = np.random.default_rng(0).integers(0, 40, (3, 48, 48)).astype(np.uint8)
+    even = models_generator.even_light(images)
+    assert np.abs(even.mean((1, 2)) - 128).max() < 3 and np.abs(even.std((1, 2)) - 55).max() < 5
+    assert np.abs(models_generator.own_light(even, images).astype(int) - images).max() <= 1

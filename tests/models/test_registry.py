@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from facelib import paths
@@ -202,3 +203,41 @@ def test_the_prior_writes_for_the_codec_that_is_shipped():
 
 def test_the_weights_stay_small():
     assert sum(path.stat().st_size for path in paths.WEIGHTS.iterdir()) <= 40e6
+
+
+@pytest.mark.parametrize(
+    "devices, flags, mixed",
+    [
+        (["cpu:0"], "flags : fpu avx2", False),
+        (["cpu:0"], "flags : fpu avx512f avx512_bf16", True),
+        (["cpu:0"], None, False),  # not Linux
+        (["gpu:0"], "flags : fpu", True),
+    ],
+)
+def test_bfloat16_is_for_hardware_that_has_it(tmp_path, monkeypatch, devices, flags, mixed):
+    import keras
+
+    if flags:
+        (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    monkeypatch.setattr(registry, "Path", lambda name: tmp_path / "cpuinfo")
+    assert registry.precision() == ("mixed_bfloat16" if mixed else "float32")
+    assert registry.precision(False) == "float32"
+
+
+def test_many_pictures_are_looked_at_in_parts(monkeypatch):
+    many = np.random.default_rng(0).random((18, 48, 48, 1), np.float32)
+    graph = registry.GraphNetwork("emotion-tiny")
+    whole = graph(many)
+    monkeypatch.setattr(registry.GraphNetwork, "PART", 7)
+    np.testing.assert_allclose(graph(many), whole, atol=1e-6)
+    assert graph(many[:0]).shape == (0, 7)
+
+
+def test_unknown_networks():
+    with pytest.raises(
+        InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline or deepface"
+    ):
+        registry.load_emotion_model("vgg")
+    with pytest.raises(InputError, match="no weights called 'age' are shipped"):
+        registry.GraphNetwork("age")

@@ -538,11 +538,11 @@ def test_authors_are_parameters(home, capsys):
 
 
 def test_no_network_library_is_loaded(home):
-    code = (
-        "from facelib import report\nreport._picture = lambda *_: ('image/svg+xml', b'<svg xmlns=%s width=%s "
-    )
+    code = "from facelib.reporting import weekly_report as report\n"
+    code += "report._picture = lambda *_: ('image/svg+xml', b'<svg xmlns=%s width=%s "
     code += "height=%s/>' % ((b'\"http://www.w3.org/2000/svg\"',) + (b'\"9\"',) * 2))\nreport.build(2)\n"
-    code += "from facelib import auditfigures, confusionfigures, genfigures, resultfigures, studyfigures"
+    code += "from facelib.reporting import dataset_figures, confusion_figures, generator_figures\n"
+    code += "from facelib.reporting import result_figures, study_figures"
     loaded = modules_after(code)
     assert "typst" in loaded and not loaded & {"tensorflow", "keras", "torch", "jax"}
 

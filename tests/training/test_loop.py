@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from facelib.errors import InputError
-from facelib.models import registry
 from facelib.training import loop
 from facelib.training.augmentation import Augmentation
 
@@ -74,26 +73,6 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
     log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in log] == [1, 2, 3, 4, 5]
     assert log[-1]["accuracy_held"] > 0.9
-
-
-@pytest.mark.parametrize(
-    "devices, flags, mixed",
-    [
-        (["cpu:0"], "flags : fpu avx2", False),
-        (["cpu:0"], "flags : fpu avx512f avx512_bf16", True),
-        (["cpu:0"], None, False),  # not Linux
-        (["gpu:0"], "flags : fpu", True),
-    ],
-)
-def test_bfloat16_is_for_hardware_that_has_it(tmp_path, monkeypatch, devices, flags, mixed):
-    import keras
-
-    if flags:
-        (tmp_path / "cpuinfo").write_text(flags)
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
-    monkeypatch.setattr(registry, "Path", lambda name: tmp_path / "cpuinfo")
-    assert registry.precision() == ("mixed_bfloat16" if mixed else "float32")
-    assert registry.precision(False) == "float32"
 
 
 def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path, monkeypatch):

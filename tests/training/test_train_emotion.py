@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facelib.data import synthetic_faces
-from facelib.emotions import FERPLUS, Split
+from facelib.emotions import Split
 from facelib.errors import InputError
 from facelib.models import emotion, registry
 from facelib.training import runs, train_emotion, train_generator
@@ -74,20 +74,6 @@ def test_the_card_of_a_second_course_says_what_the_first_was():
     assert runs.course_of(Path("shipped")) == {k: card[k] for k in ("recipe", "weights_digest")}
     with pytest.raises(InputError, match="lost the head"):
         train_emotion.train_emotion(None, Path(), start=Path("shipped"))
-
-
-def test_faces_worth_drawing_are_seen_from_the_front_in_one_light():
-    face = synthetic_faces.draw_face("happy", 0, seed=None)
-    dark, turned = (face * 0.4).astype(np.uint8), np.rot90(face)
-    faces = Split(
-        np.stack([face, turned, dark, np.full_like(face, 90), face]),
-        np.arange(5),
-        np.eye(10, dtype=np.uint8)[[1, 1, 1, 1, FERPLUS.index("NF")]],
-    )
-    found = train_generator.faces_worth_drawing(faces)
-    assert found.labels.tolist() == [0, 2] and found.votes.shape == (2, 10)
-    assert np.abs(found.images[0].astype(int) - found.images[1]).max() <= 4  # what is left of the rounding
-    np.testing.assert_allclose(found.images.mean((1, 2)), 128, atol=3)
 
 
 def test_the_loss_is_the_sum_of_both_heads():

@@ -19,6 +19,7 @@ import pytest
 import skimage.data
 
 from facelib import paths
+from facelib.emotions import EMOTIONS, GENDERS
 from facelib.errors import InputError
 from facelib.models import deepface
 from facelib.vision import deepface_pipeline
@@ -229,7 +230,7 @@ class TestPeer:
         ours = np.asarray(deepface.load_emotion(emotion_file)(deepface_pipeline.emotion_input([face.crop])))[
             0
         ]
-        expected = [analysis["emotion"][name] / 100 for name in deepface_pipeline.EMOTIONS]
+        expected = [analysis["emotion"][name] / 100 for name in EMOTIONS]
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
 
     def test_a_file_of_weights_alone_loads(self, theirs, emotion_home, emotion_file):
@@ -260,7 +261,7 @@ class TestPeer:
         assert expected[:, 0].std() > 0.05, "the answers have to differ to say something"
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
         (analysis,) = answers["analyses"]
-        woman, man = (analysis["gender"][name.capitalize()] / 100 for name in deepface_pipeline.GENDERS)
+        woman, man = (analysis["gender"][name.capitalize()] / 100 for name in GENDERS)
         np.testing.assert_allclose(ours[-1], [woman, man], rtol=0, atol=1e-5)
 
 
