@@ -1,4 +1,4 @@
-"""`facelib …`: the entry, and the commands for pictures and data; the laboratory's are in ``cli.study``.
+"""`facelib …`: the entry, and the commands for pictures and data; the others are in ``cli.study``.
 
 Only argparse is imported before a command is known, so that help is instant.
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from facelib import __version__
 from facelib.cli import study
-from facelib.cli.options import amount, command, fraction, magnification, natural, positive, span
+from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, span
 from facelib.errors import InputError
 
 
@@ -63,8 +63,8 @@ def complain(message: object) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="facelib",
-        description="Faces to emotions and back: analyse photographs, draw and edit faces, train and measure "
-        "the networks behind it.",
+        description="Faces to emotions and back: analyse photographs, generate and edit faces, train and "
+        "measure the networks behind it.",
         epilog="Start with:  facelib analyze photo.jpg --draw annotated",
     )
     parser.add_argument("--version", action="version", version=f"facelib {__version__}")
@@ -93,35 +93,25 @@ def _analyze_parser(commands) -> None:
     )
     parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", help="folders are searched in full")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="one JSON object for each picture, as they come")
-    output.add_argument(
-        "--csv", metavar="FILE", help="one row for each face, as they come; - for the terminal"
-    )
-    parser.add_argument(
-        "--draw",
-        metavar="DIR",
-        help="also write annotated pictures into this folder, over what has their names",
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-        help="have a running Dask cluster do the work, such as tcp://10.0.0.1:8786")  # fmt: skip
-    _encoder_options(parser)
-
-
-def _encoder_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
-        help="haar (default), yunet (finds more, to be fetched), none, or a YuNet file")  # fmt: skip
-    parser.add_argument("--emotion-model", default="facelib",
+    shared(output, "--json", help="one JSON object for each picture, as they come")
+    output.add_argument("--csv", metavar="FILE",
+        help="one row for each face, as they come; - for the terminal")  # fmt: skip
+    parser.add_argument("--draw", metavar="DIR",
+        help="also write annotated pictures into this folder, over what has their names")  # fmt: skip
+    shared(parser, "--scheduler")
+    shared(parser, "--detector", default="haar")
+    parser.add_argument("--emotion-model", dest="emotion", default="facelib",
         choices=["facelib", "tiny", "baseline", "deepface"],
         help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
     parser.add_argument("--mirror", action="store_true",
-        help="read emotion in the mirror image as well: more accurate, and slower")  # fmt: skip
-    parser.add_argument("--gender-model", default="facelib", choices=["facelib", "deepface"])
+        help="test-time augmentation: emotion is read in the mirror image as well")  # fmt: skip
+    parser.add_argument("--gender-model", dest="gender", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
     parser.add_argument("--min-confidence", type=fraction, default=0.5, metavar="P",
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
-    parser.add_argument("--batch-size", type=positive, default=64, metavar="N",
-        help="faces that go through the networks together (default 64)")  # fmt: skip
+    shared(parser, "--batch-size", default=64,
+        help="faces that go through the networks together")  # fmt: skip
 
 
 def analyze(arguments: argparse.Namespace) -> int:
@@ -144,15 +134,9 @@ def analyze(arguments: argparse.Namespace) -> int:
     draw = output_writers.Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
     find = partial(image_io.find_images, arguments.pictures, skip=arguments.draw)
     total = sum(1 for _ in find(lambda error: None))
-    options = {
-        "detector": arguments.detector,
-        "emotion": arguments.emotion_model,
-        "gender": arguments.gender_model,
-        "mode": arguments.mode,
-        "min_confidence": arguments.min_confidence,
-        "mirror": arguments.mirror,
-    }
-    encoder = FaceEncoder(**options)  # also where others do the work: what is wrong with it is said at once
+    names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror")
+    options = {name: getattr(arguments, name) for name in names}
+    encoder = FaceEncoder(**options)  # also for a cluster: what is wrong with it is said at once
     if arguments.scheduler:
         from facelib.batch import cluster
 
@@ -187,15 +171,14 @@ def _generate_parser(commands) -> None:
         commands,
         "generate",
         generate,
-        "draw faces of nobody with the emotion that is asked for",
+        "generate faces of people who do not exist, with the emotion that is asked for",
         "  facelib generate --emotion fear -n 16 -o fear.png\n"
         "  facelib generate --emotion happy=2 surprise=1 --seed 3 -o happily-surprised.png\n"
         "  facelib generate --emotion all -n 12 -o sheet.png          (a row for each emotion)\n"
         "  facelib generate --emotion neutral --to angry -n 24 -o anger.gif\n"
         "The same seed, with all else the same as well, gives the same faces.",
     )
-    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
-        help="angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture; or all")  # fmt: skip
+    shared(parser, "--emotion", help=SHARED["--emotion"]["help"] + "; or all")
     parser.add_argument("--to", nargs=1, metavar="NAME", help="-n steps from one emotion to this one")
     parser.add_argument("-n", type=positive, default=16, metavar="N", help="faces (default 16)")
     _generator_options(parser)
@@ -207,7 +190,6 @@ def _generate_parser(commands) -> None:
 def _generator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE",
         help="a picture (.png), a film (.gif, .mp4), or for single pictures a folder (name/)")  # fmt: skip
-    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--guidance", type=span, metavar="G[,H]",
         help="0: any face, 1: as faces are, more: clearer and less various; of two numbers each face draws "
         "its own between them (default %(default)s)")  # fmt: skip
@@ -217,8 +199,7 @@ def _generator_options(parser: argparse.ArgumentParser) -> None:
         help="draw K for each, keep the one that facelib reads best (default %(default)s)")  # fmt: skip
     parser.add_argument("--enlarge", type=magnification, default=2, metavar="K",
         help="pixels of the file for each of a face (default 2)")  # fmt: skip
-    parser.add_argument("--codec", metavar="DIR", help="a run of `facelib train vqvae`, not the shipped one")
-    parser.add_argument("--prior", metavar="DIR", help="a run of `facelib train prior`, not the shipped one")
+    shared(parser, "--seed", "--codec", "--prior")
 
 
 def generate(arguments: argparse.Namespace) -> int:
@@ -229,26 +210,20 @@ def generate(arguments: argparse.Namespace) -> int:
     from facelib import emotions
     from facelib.cli import output_writers
 
-    options = {
-        "temperature": arguments.temperature,
-        "guidance": arguments.guidance,
-        "top_p": arguments.top_p or 1e-9,
-    }
+    options = {name: getattr(arguments, name) for name in ("temperature", "guidance")}
+    options["top_p"] = arguments.top_p or 1e-9
     every = arguments.emotion == ["all"]
     if arguments.to and (every or arguments.best_of > 1):
         raise InputError("--to goes from one emotion to another: not with --emotion all, nor with --best-of")
     asked, goal = (words and not every and _shares(words) for words in (arguments.emotion, arguments.to))
     output_writers.check_faces(arguments.output)
-    from facelib.models.generator import (
-        load_generator,  # and with it TensorFlow, once there is nothing left to complain of
-    )
+    from facelib.models.generator import load_generator  # imports TensorFlow: after all checks
 
     generator = load_generator(arguments.codec, arguments.prior)
     sample = partial(generator.sample, best_of=arguments.best_of)
     if every:
-        faces = np.concatenate(
-            [sample(name, arguments.n, arguments.seed, **options) for name in emotions.EMOTIONS]
-        )
+        rows = [sample(name, arguments.n, arguments.seed, **options) for name in emotions.EMOTIONS]
+        faces = np.concatenate(rows)
     elif arguments.to:
         faces = generator.between(asked, goal, arguments.n, arguments.seed, **options)
     else:
@@ -285,13 +260,11 @@ def _edit_parser(commands) -> None:
         "Ask the people first.",
     )
     parser.add_argument("picture", metavar="IMAGE")
-    parser.add_argument("--emotion", nargs="+", required=True, metavar="NAME[=SHARE]",
-        help="as in `facelib generate`")  # fmt: skip
+    shared(parser, "--emotion")
     parser.add_argument("--strength", type=fraction, default=0.5, metavar="S",
-        help="0: nothing is drawn anew; 0.5: mouth, eyes and brows; 1: everything (default 0.5)")  # fmt: skip
+        help="part of the face that is generated anew; 0.5: mouth, eyes and brows (default 0.5)")  # fmt: skip
     parser.add_argument("--blend", action="store_true", help="write the photograph, with the changed faces")
-    parser.add_argument("--detector", default="haar", metavar="NAME|FILE",
-        help="as in analyze; none: the picture is a face")  # fmt: skip
+    shared(parser, "--detector", default="haar")
     _generator_options(parser)
     parser.set_defaults(guidance=3.0, temperature=0.6, best_of=8)
 
@@ -303,7 +276,7 @@ def edit(arguments: argparse.Namespace) -> int:
     from facelib.vision import image_io
 
     asked = _shares(arguments.emotion)
-    picture = image_io.load(arguments.picture)  # before the networks, which take their time
+    picture = image_io.load(arguments.picture)  # before the networks, whose import takes seconds
     kind = output_writers.check_faces(arguments.output)
     if arguments.blend and kind != "picture":
         raise InputError(f"{arguments.output}: --blend writes one photograph, name a .png or .jpg")
@@ -313,26 +286,17 @@ def edit(arguments: argparse.Namespace) -> int:
     from facelib.vision import photo_editing
 
     generator = load_generator(arguments.codec, arguments.prior)
-    photograph, faces, edited = photo_editing.edit_photograph(
-        generator,
-        picture,
-        asked,
-        arguments.detector,
-        strength=arguments.strength,
-        seed=arguments.seed,
-        temperature=arguments.temperature,
-        guidance=arguments.guidance,
-        best_of=arguments.best_of,
-    )
+    names = ("detector", "strength", "seed", "temperature", "guidance", "best_of")
+    options = {name: getattr(arguments, name) for name in names}
+    photograph, faces, edited = photo_editing.edit_photograph(generator, picture, asked, **options)
     if arguments.blend:
         image_io.write_image(arguments.output, photograph)
     elif kind == "film":
         strips = [generator.morph(*each) for each in zip(faces, edited, strict=True)]
         output_writers.write_faces(arguments.output, np.concatenate(strips, axis=2), arguments.enlarge)
     else:  # before above after
-        output_writers.write_faces(
-            arguments.output, np.concatenate([faces, edited]), arguments.enlarge, len(faces)
-        )
+        both = np.concatenate([faces, edited])
+        output_writers.write_faces(arguments.output, both, arguments.enlarge, len(faces))
     print(f"{len(faces)} faces: {arguments.output}", file=sys.stderr)
     return 0
 
@@ -341,12 +305,12 @@ def edit(arguments: argparse.Namespace) -> int:
 
 
 def _data_parser(commands) -> None:
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "data",
-        help="get, import and describe data sets and published networks",
-        epilog="examples:\n  facelib data info\n  facelib data fetch yunet\n"
-        "  facelib data import ~/Downloads/fer2013.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        data_info,
+        "get, import and describe data sets and published networks",
+        "  facelib data info\n  facelib data fetch yunet\n  facelib data import ~/Downloads/fer2013.csv",
     )
     parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     fetch = command(
@@ -356,13 +320,9 @@ def _data_parser(commands) -> None:
         "download a published file and verify it",
         "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
     )
-    fetch.add_argument(
-        "name",
-        nargs="?",
-        default="fer2013",
+    fetch.add_argument("name", nargs="?", default="fer2013",
         choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its two networks; fer2013 (default): the data set",
-    )
+        help="yunet: face detector; deepface-…: its networks; fer2013 (default): the data set")  # fmt: skip
     importing = command(
         parts,
         "import",
@@ -371,9 +331,7 @@ def _data_parser(commands) -> None:
         "  facelib data import ~/Downloads/fer2013.csv\n"
         "  facelib data import archive.zip --ferplus fer2013new.csv",
     )
-    importing.add_argument(
-        "path", help="fer2013.csv, an archive with it, Kaggle's folders, or a parquet file"
-    )
+    importing.add_argument("path", help="fer2013.csv, an archive of it, Kaggle's folders, or a parquet file")
     importing.add_argument("--ferplus", metavar="FILE", help="the FER+ votes, fer2013new.csv")
     command(parts, "info", data_info, "say which data is here, and what is missing", "  facelib data info")
 
@@ -407,7 +365,3 @@ def data_info(arguments: argparse.Namespace) -> int:
         state = f"here: {item.path}" if item.path.is_file() else f"not here; `facelib data fetch {name}`"
         print(f"  {name:<17} {item.what}: {state}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

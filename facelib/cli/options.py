@@ -1,4 +1,4 @@
-"""What the commands' parsers share: a command with examples, and the values that options take."""
+"""What the commands' parsers share: a command with examples, options, and the values that options take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from facelib.errors import InputError
+from facelib.errors import AMOUNT, FRACTION, NATURAL, POSITIVE, InputError, Numbers
 
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -26,47 +26,65 @@ def command(commands, name: str, run: Callable, summary: str, examples: str) -> 
     return parser
 
 
-def fraction(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
+# --- values ----------------------------------------------------------------------------------------------
 
 
-def positive(text: str) -> int:
-    with suppress(ValueError):
-        if int(text) >= 1:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+def _typed(check: Callable) -> Callable[[str], object]:
+    """A check of text as an argparse type: what it raises is wrong usage."""
+
+    def read(text: str):
+        try:
+            return check(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
-def natural(text: str) -> int:
-    with suppress(ValueError):
-        if int(text) >= 0:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
-
-
-def magnification(text: str) -> int:
-    if positive(text) > 64:
-        raise argparse.ArgumentTypeError(f"{text} times is too much, 64 is the most")
-    return int(text)
-
-
-def amount(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-
-
-def span(text: str) -> float | tuple[float, float]:
+def _span(text: str) -> float | tuple[float, float]:
     """A number of at least 0, or two with a comma between them, the smaller first."""
     with suppress(ValueError):
         ends = [float(word) for word in text.split(",")]
         if len(ends) <= 2 and 0 <= ends[0] <= ends[-1] < float("inf"):
             return tuple(ends) if len(ends) == 2 else ends[0]
-    raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0, nor two as in 0,5")
+    raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
+
+
+fraction, amount, positive, natural, magnification, span = map(
+    _typed, (FRACTION, AMOUNT, POSITIVE, NATURAL, Numbers(int, 1, 64, "a whole number from 1 to 64"), _span)
+)
+
+
+# --- options that several commands have --------------------------------------------------------------------
+
+SHARED = {
+    "--batch-size": {"type": positive, "metavar": "N"},
+    "--codec": {"metavar": "DIR", "help": "a run of `facelib train vqvae`, not the shipped network"},
+    "--data": {"metavar": "FILE", "help": "a parquet file as data/README.md describes"},
+    "--dataset": {"default": "auto", "choices": ["auto", "toy", "fer2013"],
+                  "help": "auto: FER-2013 where it is, else toy, the synthetic faces"},
+    "--detector": {"metavar": "NAME|FILE",
+                   "help": "haar, yunet (finds more; fetch it), none (a picture is a face), or a YuNet file"},
+    "--emotion": {"nargs": "+", "required": True, "metavar": "NAME[=SHARE]",
+                  "help": "angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture"},
+    "--jobs": {"type": positive, "default": 1, "metavar": "N", "help": "so many at a time (default 1)"},
+    "--json": {"action": "store_true", "help": "print the metrics as JSON"},
+    "--prior": {"metavar": "DIR", "help": "a run of `facelib train prior`, not the shipped network"},
+    "--scheduler": {"metavar": "ADDRESS",
+                    "help": "a running Dask cluster that does the work, such as tcp://10.0.0.1:8786"},
+    "--seed": {"type": natural, "default": 0},
+}  # fmt: skip
+
+
+def shared(parser, *names: str, note: str = "", **changes) -> None:
+    """Add options of ``SHARED``. note: goes before the help. changes: what differs in this command."""
+    for name in names:
+        options = SHARED[name] | changes
+        if "default" in changes and "help" in options:
+            options["help"] += " (default %(default)s)"
+        if note:
+            options["help"] = f"{note}: {options['help']}"
+        parser.add_argument(*["-j"] * (name == "--jobs"), name, **options)
 
 
 # --- a notebook's parameters -----------------------------------------------------------------------------
@@ -135,7 +153,7 @@ def _read_yaml(file: str | None) -> dict[str, object]:
 
 
 def load_data(dataset: str):
-    """The labelled set that a command works on, named on stderr: nobody should take one for the other."""
+    """The labelled set that a command works on; its name goes to stderr, so that they are not confused."""
     from facelib.data import fer2013, synthetic_faces
 
     data = None

@@ -1,4 +1,4 @@
-"""Where results go: a table, JSON lines, CSV, annotated pictures; sheets and films of generated faces."""
+"""Writers of results: a table, JSON lines, CSV, annotated pictures; sheets and films of generated faces."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +30,7 @@ Write = Callable[[Picture], None]
 class Drawings:
     """Annotated pictures under the originals' names; a second photo.jpg becomes photo-2.jpg."""
 
-    MARK = ".facelib"  # an empty file that says: all pictures here were drawn
+    MARK = ".facelib"  # an empty file that says: all pictures here are annotated copies
 
     def __init__(self, folder: str, pictures: Sequence[str]):
         self.folder = Path(folder)
@@ -74,10 +75,18 @@ def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator
     Results are there as they come, also for a reader of the file. Raises InputError naming the place when it
     cannot be written.
     """
-    writer = _json_lines() if as_json else _csv(csv_place) if csv_place else _table()
+    if csv_place and os.path.splitext(csv_place)[1].lower() in EXTENSIONS:  # else a picture is overwritten
+        raise InputError(f"--csv {csv_place}: is the name of a picture; give the table's name after --csv")
     try:
-        with writer as write:
-            yield write
+        if as_json:
+            yield _write_json
+        elif not csv_place:
+            yield _table()
+        elif csv_place == "-":
+            yield _csv(sys.stdout)
+        else:
+            with open(csv_place, "w", newline="", encoding="utf-8") as stream:
+                yield _csv(stream)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -86,46 +95,29 @@ def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator
         raise InputError(f"{place}: cannot be written ({error.strerror or error}); {REMEDY}") from None
 
 
-@contextmanager
-def _json_lines():
-    def write(picture) -> None:
-        faces = [
-            {"box": f.box, "eyes": f.eyes, "confidence": round(f.confidence, 4), "emotion": f.emotion,
-             "emotions": _rounded(f.emotions), "gender": f.gender, "genders": _rounded(f.genders)}
-            for f in picture.faces
-        ]  # fmt: skip
-        print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
-
-    yield write
+def _write_json(picture: Picture) -> None:
+    faces = [_rounded(vars(face)) for face in picture.faces]
+    for face in faces:
+        del face["path"]
+    print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
 
 
-@contextmanager
-def _csv(place: str):
-    if os.path.splitext(place)[1].lower() in EXTENSIONS:  # `--csv a.jpg b.jpg` would destroy a picture
-        raise InputError(f"--csv {place}: is the name of a picture; give the table's name after --csv")
-    stream = sys.stdout if place == "-" else open(place, "w", newline="", encoding="utf-8")
-    try:
-        table = csv.DictWriter(stream, COLUMNS)
-        table.writeheader()
+def _csv(stream: TextIO) -> Write:
+    table = csv.DictWriter(stream, COLUMNS)
+    table.writeheader()
 
-        def write(picture) -> None:
-            for face in picture.faces:
-                row = to_row(face) | {"path": printable(picture.source)}
-                table.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-            stream.flush()  # rows are there as they come, also for a reader of the file
+    def write(picture: Picture) -> None:
+        table.writerows(_rounded(to_row(face)) for face in picture.faces)
+        stream.flush()
 
-        yield write
-    finally:
-        if place != "-":
-            stream.close()
+    return write
 
 
-@contextmanager
-def _table():
+def _table() -> Write:
     titles = f"{'picture':<32} {'x':>5} {'y':>5} {'w':>5} {'h':>5} {'sure':>5}  {'emotion':<14} gender"
     head = [titles, "-" * len(titles)]
 
-    def write(picture) -> None:
+    def write(picture: Picture) -> None:
         while head:  # not before there is something to head
             tqdm.write(head.pop(0))
         name = printable(picture.source.name)
@@ -140,11 +132,15 @@ def _table():
                 f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
             )
 
-    yield write
+    return write
 
 
-def _rounded(answers: dict[str, float]) -> dict[str, float]:
-    return {label: round(p, 4) for label, p in answers.items()}
+def _rounded(found: dict) -> dict:
+    """Numbers to four decimals, in dictionaries inside as well; boxes and eyes stay."""
+    return {
+        key: round(v, 4) if isinstance(v, float) else _rounded(v) if isinstance(v, dict) else v
+        for key, v in found.items()
+    }
 
 
 def write_faces(place: str, faces: np.ndarray, enlarge: int = 2, columns: int | None = None) -> None:

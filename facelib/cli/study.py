@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from facelib.cli import train
-from facelib.cli.options import amount, command, grid, load_data, only_for, parameters, positive
+from facelib.cli.options import amount, command, grid, load_data, only_for, parameters, positive, shared
 
 
 def add_commands(commands) -> None:
@@ -35,9 +35,8 @@ def _audit_parser(commands) -> None:
         "  facelib audit --dataset toy       (drawn faces: compared with their truth)\n"
         "  facelib audit --dataset fer2013   (half a minute)",
     )
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
-        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    shared(parser, "--dataset")
+    shared(parser, "--json")
 
 
 def audit(arguments: argparse.Namespace) -> int:
@@ -75,10 +74,8 @@ def _evaluate_parser(commands) -> None:
     parser.add_argument(
         "task", nargs="?", default="emotion", choices=["emotion", "gender", "vqvae", "generator"]
     )
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
-    parser.add_argument(
-        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
-    )
+    shared(parser, "--dataset")
+    shared(parser, "--data", note="gender only")
     parser.add_argument("--split", choices=["Training", "PublicTest", "PrivateTest"],
         help="emotion: default PrivateTest")  # fmt: skip
     parser.add_argument("--model", nargs="+", metavar="NAME",
@@ -88,13 +85,13 @@ def _evaluate_parser(commands) -> None:
     other.add_argument("--mirror", action="store_true",
         help="emotion: the networks look at the mirror image as well")  # fmt: skip
     other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
-    parser.add_argument("--codec", metavar="DIR", help="vqvae, generator: a run's, not the shipped one")
-    parser.add_argument("--prior", metavar="DIR", help="generator: a run's, not the shipped one")
+    shared(parser, "--codec", note="vqvae, generator")
+    shared(parser, "--prior", note="generator")
     parser.add_argument("--judge", choices=["fer", "facelib"],
         help="generator: the network that reads the faces (default fer)")  # fmt: skip
     parser.add_argument("-n", type=positive, help="generator: faces an emotion (default 500)")
-    parser.add_argument("--detector", metavar="NAME|FILE", help="gender only: as in analyze")
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    shared(parser, "--detector", note="gender only")
+    shared(parser, "--json")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -165,15 +162,13 @@ def _experiment_parser(commands) -> None:
         "A killed study goes on where it was.",
     )
     parser.add_argument("study", choices=["imbalance", "two-stage", "generated", "confusion"])
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
-        help="auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
+    shared(parser, "--dataset")
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of an arm (default 3)")
     parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="only these, beside none")
     parser.add_argument("--epochs", type=positive, metavar="N", help="passes over Training (default 8)")
     parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
     parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
-    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N",
-        help="so many runs at a time, each on its share of the cores")  # fmt: skip
+    shared(parser, "--jobs", help="so many runs at a time, each on its share of the cores (default 1)")
     parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
         help="confusion only: the network that is asked (default baseline)")  # fmt: skip
 
@@ -232,13 +227,13 @@ def _run_parser(commands) -> None:
         "notebooks", nargs="*", metavar="NOTEBOOK", help="names or numbers; none: all of them"
     )
     _notebook_options(parser)
-    parser.add_argument("-j", "--jobs", type=positive, default=1, metavar="N", help="so many at a time")
+    shared(parser, "--jobs")
     parser.add_argument("--resume", action="store_true",
         help="pass over those that nothing has changed for: notebook, parameters, facelib, data")  # fmt: skip
 
 
 def _notebook_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"])
+    shared(parser, "--dataset")
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     parser.add_argument("--parameters", metavar="FILE", help="a YAML file of them; --param goes before it")
     parser.add_argument("--timeout", type=amount, default=3600, metavar="SECONDS",
@@ -282,8 +277,7 @@ def _sweep_parser(commands) -> None:
     _notebook_options(parser)
     parser.add_argument("--workers", type=positive, default=2, metavar="N",
         help="processes on this machine (default 2)")  # fmt: skip
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-        help="a running Dask cluster, such as tcp://10.0.0.1:8786")  # fmt: skip
+    shared(parser, "--scheduler")
     parser.add_argument("--output", metavar="DIR", help="default runs/sweeps/NOTEBOOK")
 
 

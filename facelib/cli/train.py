@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from facelib.cli.options import command, load_data, natural, only_for, positive
+from facelib.cli.options import command, load_data, only_for, positive, shared
 
 
 def add_command(commands) -> None:
@@ -40,19 +40,14 @@ def add_command(commands) -> None:
     parser.add_argument("--start", metavar="DIR",
         help="emotion and prior: go on from this finished run for a second course; "
         "prior: also `shipped`, from what the package ships")  # fmt: skip
-    parser.add_argument("--codec", metavar="DIR",
-        help="prior only: the run of `train vqvae` whose codes are learnt, not the shipped one")  # fmt: skip
-    parser.add_argument("--dataset", default="auto", choices=["auto", "toy", "fer2013"],
-        help="not for gender; auto: FER-2013 where it is, else the drawn faces")  # fmt: skip
-    parser.add_argument(
-        "--data", metavar="FILE", help="gender only: a parquet file as data/README.md describes"
-    )
-    parser.add_argument("--detector", default="yunet", metavar="NAME|FILE", help="gender only: as in analyze")
+    shared(parser, "--codec", note="prior only")
+    shared(parser, "--dataset", note="not for gender")
+    shared(parser, "--data", note="gender only")
+    shared(parser, "--detector", note="gender only", default="yunet")
     parser.add_argument("--epochs", type=positive, metavar="N",
         help="passes over the pictures; by default codec (4) and prior (8) take less than an hour together "
         "on FER-2013 and two cores; those shipped had 12, and 24 with 20 more")  # fmt: skip
-    parser.add_argument("--batch-size", type=positive, metavar="N")
-    parser.add_argument("--seed", type=natural, default=0)
+    shared(parser, "--batch-size", "--seed")
     parser.add_argument(
         "--output", metavar="DIR", help="checkpoints and log (default runs/NETWORK-DATASET-SEED)"
     )

@@ -30,7 +30,7 @@ from facelib.study.metrics import (  # fmt: skip
     wilson,
     write_metrics,
 )
-from facelib.vision import alignment, detection
+from facelib.vision import alignment, detection, image_io
 
 #: Emotion networks that can be measured: our own, and two of others.
 EMOTION_MODELS = (*registry.SHIPPED, "deepface", "fer")
@@ -207,7 +207,7 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     if not crops:
         raise InputError(f"the detector {detector!r} finds no face in these pictures")
     colour = np.stack(crops).astype(np.float32) / 255
-    gray = np.repeat((colour @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=-1)
+    gray = image_io.without_colour(colour)
     result = {"found": len(crops) / len(rows), "found_interval": wilson(len(crops), len(rows))}
     for name, inputs in (("colour", colour), ("gray", gray)):
         answers = np.concatenate([network(inputs[i : i + 256]) for i in range(0, len(inputs), 256)])

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: Weights of red, green and blue in gray (ITU-R BT.601).
-LUMA = (0.299, 0.587, 0.114)
+from facelib.vision.image_io import without_colour
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def augment(images: np.ndarray, rng: np.random.Generator, how: Augmentation, siz
     out /= 255
     if how.gray:
         chosen = rng.random(n) < how.gray
-        out[chosen] = (out[chosen] @ np.array(LUMA, np.float32))[..., None]
+        out[chosen] = without_colour(out[chosen])
     mean = out.mean((1, 2, 3), keepdims=True)
     factor = rng.uniform(1 - how.contrast, 1 + how.contrast, (n, 1, 1, 1)).astype(np.float32)
     offset = rng.uniform(-how.brightness, how.brightness, (n, 1, 1, 1)).astype(np.float32)

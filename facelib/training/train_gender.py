@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from facelib.data.utkface import GenderData, decode, held_out, read_table, table_digest
 from facelib.models.gender import GENDER_SIDE, gender_network
-from facelib.training.augmentation import LUMA, Augmentation
+from facelib.training.augmentation import Augmentation
 from facelib.training.loop import Recipe, fit, one_hot
-from facelib.vision import alignment, detection
+from facelib.vision import alignment, detection, image_io
 
 #: Training crops are this much larger than the frame, so that jittered crops find real pixels around it.
 CONTEXT = 84 / 64
@@ -75,7 +75,7 @@ def train_gender(
     held = data.validation
     edge = (data.crops.shape[1] - GENDER_SIDE) // 2
     inputs = data.crops[held][:, edge:-edge, edge:-edge].astype(np.float32) / 255
-    colourless = np.repeat((inputs @ np.array(LUMA, np.float32))[..., None], 3, axis=-1)
+    colourless = image_io.without_colour(inputs)
     adult = data.ages[held] >= 16
 
     def validate(model) -> dict[str, float]:

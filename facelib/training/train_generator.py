@@ -180,9 +180,10 @@ def faces_worth_drawing(split: Split) -> Split:
     import cv2
 
     from facelib.models.generator import even_light
+    from facelib.vision import detection
 
     # ``detection.HaarDetector`` has the same cascade, and would look for the eyes of 28,709 faces as well.
-    cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")
+    cascade = detection.cascade("frontalface_alt2")
 
     def frontal(image: np.ndarray) -> bool:  # the cascade wants space around a face, and more pixels
         image = cv2.resize(np.pad(image, 8, "edge"), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)

@@ -1,7 +1,7 @@
 """DeepFace's pipeline, stage by stage: its crops, pixel by pixel, for the networks of ``models.deepface``.
 
 DeepFace (Serengil & Ozpinar: "LightFace", ASYU 2020; "HyperExtended LightFace", ICEET 2021) is what this
-laboratory started from. Here its OpenCV path is rebuilt from its version 0.0.103 so that each stage can be
+project started from. Here its OpenCV path is rebuilt from its version 0.0.103 so that each stage can be
 looked at, timed and compared; ``tests/vision/test_deepface_pipeline.py`` holds it to the package itself::
 
     picture -> extract_faces -> crop -> network_input -> gender_network            (n, 224, 224, 3)
@@ -13,20 +13,15 @@ avoids each of these losses; this module keeps them, because a comparison needs 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facelib.errors import InputError
 from facelib.models.deepface import SIDE
-
-if TYPE_CHECKING:
-    pass
-
+from facelib.vision.detection import cascade
+from facelib.vision.image_io import as_rgb
 
 Point = tuple[int, int]
 
@@ -59,7 +54,7 @@ def extract_faces(image: np.ndarray) -> list[ExtractedFace]:
     face cut by the picture's edge, with a part of its crop black.
 
     The eye cascade then runs in each box. On the same photographs and three more it found two eyes in none of
-    27 boxes below 70 pixels, which therefore stay as they are, and in 19 of 33 above. Its two largest answers
+    27 boxes below 70 pixels, which therefore stay as they are, and in 19 of 33 above. Its two largest boxes
     decide the angle, without a limit: with a nostril for an eye, a straight face comes out on its side.
 
     DeepFace moves the box along with the rotation; since the box always stands in the middle of the part
@@ -67,14 +62,12 @@ def extract_faces(image: np.ndarray) -> list[ExtractedFace]:
     ``enforce_detection=False``, takes the whole picture for a face), this returns no faces. They come from
     left to right: DeepFace's own order is that in which OpenCV's threads happened to finish.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"a picture is (H, W, 3) uint8, this is {image.shape} {image.dtype}")
+    image = as_rgb(image)
     height, width = image.shape[:2]
     top, left = height // 2, width // 2
-    image = np.ascontiguousarray(image)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     gray = cv2.copyMakeBorder(gray, top, top, left, left, cv2.BORDER_CONSTANT, value=0)
-    boxes, _, scores = _cascade("frontalface_default").detectMultiScale3(
+    boxes, _, scores = cascade("frontalface_default").detectMultiScale3(
         gray, scaleFactor=1.1, minNeighbors=10, outputRejectLevels=True
     )
     faces = []
@@ -113,7 +106,7 @@ def gender_input(crops: Sequence[np.ndarray]) -> np.ndarray:
 
     VGG-Face as published expects 0 to 255 less a mean colour; DeepFace's gender network gets neither.
     """
-    return _batch([network_input(crop) for crop in crops], (SIDE, SIDE, 3))
+    return np.array([network_input(crop) for crop in crops], np.float32).reshape(-1, SIDE, SIDE, 3)
 
 
 def emotion_input(crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -125,29 +118,16 @@ def emotion_input(crops: Sequence[np.ndarray]) -> np.ndarray:
     resize with area interpolation does neither, in a sixth of the time.
     """
     gray = (cv2.cvtColor(network_input(crop), cv2.COLOR_BGR2GRAY) for crop in crops)
-    return _batch([cv2.resize(face, (48, 48))[..., None] for face in gray], (48, 48, 1))
-
-
-def _batch(faces: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    return np.stack(faces) if faces else np.zeros((0, *shape), np.float32)
-
-
-_local = threading.local()  # a cascade keeps the picture that it works on: one for each thread
-
-
-def _cascade(name: str) -> cv2.CascadeClassifier:
-    if not hasattr(_local, name):
-        setattr(_local, name, cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml"))
-    return getattr(_local, name)
+    return np.array([cv2.resize(face, (48, 48)) for face in gray], np.float32).reshape(-1, 48, 48, 1)
 
 
 def _eyes(face: np.ndarray) -> tuple[Point, Point] | None:
-    """Centres of the two largest answers of the eye cascade in a gray face, the one further left first.
+    """Centres of the two largest boxes of the eye cascade in a gray face, the one further left first.
 
-    Left and right are told by the boxes' left edges, not by the centres: two nested answers can come out
+    Left and right are told by the boxes' left edges, not by the centres: two nested boxes can come out
     exchanged, and then the face is turned upside down.
     """
-    found = _cascade("eye").detectMultiScale(face, scaleFactor=1.1, minNeighbors=10)
+    found = cascade("eye").detectMultiScale(face, scaleFactor=1.1, minNeighbors=10)
     eyes = np.asarray(found, int).reshape(-1, 4).tolist()
     largest = sorted(eyes, key=lambda eye: (-eye[2] * eye[3], eye))[:2]
     if len(largest) < 2:

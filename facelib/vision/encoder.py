@@ -2,19 +2,19 @@
 
     read -> detect -> turn and cut out -> emotion, gender
 
-Pictures are read and searched in threads (OpenCV and Pillow leave Python's lock) while the networks work on
-the faces found so far, all faces of all pictures in common batches. Nothing grows with the number of
-pictures: a folder of 100,000 is a stream.
+Pictures are read and searched in threads (OpenCV and Pillow release Python's lock) while the networks work
+on the faces found so far, all faces of all pictures in common batches. Memory does not grow with the number
+of pictures: a folder of 100,000 is a stream.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -23,16 +23,15 @@ import cv2
 import numpy as np
 
 from facelib.emotions import EMOTIONS, GENDERS
-from facelib.errors import InputError
+from facelib.errors import FRACTION, POSITIVE, InputError
 from facelib.models import deepface, registry
 from facelib.models.emotion import EMOTION_SIDE
 from facelib.models.gender import GENDER_SIDE
 from facelib.vision import alignment, deepface_pipeline, detection, image_io
+from facelib.vision.image_io import Source
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Source = str | bytes | os.PathLike | np.ndarray
 
 #: Pictures given as arrays that wait for a batch to fill never hold more than this many bytes together.
 MAX_WAITING = 2**28
@@ -60,7 +59,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Picture:
-    """What became of one picture: its faces, surest first, or the error that kept it from being read."""
+    """The result for one picture: its faces, surest first, or the error that kept it from being read."""
 
     source: Source
     faces: list[Face]
@@ -68,32 +67,28 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Head:
-    """One question asked of a face: how the crop is made, who answers, what the answers are called."""
+class _Classifier:
+    """What is read in a face: how its crop is prepared, the network, the network's labels."""
 
     prepare: Callable[[np.ndarray], np.ndarray]  # upright RGB patch -> one network input, any dtype
     network: Callable[[np.ndarray], np.ndarray]  # (n, …) float32 in [0, 1] -> (n, classes)
     labels: tuple[str, ...]
-    most: int  # faces at once, a matter of memory
+    most: int = 256  # faces at once, a matter of memory
 
-    def __call__(self, crops: list[np.ndarray]) -> list[dict[str, float]]:
-        answers = []
-        for start in range(0, len(crops), self.most):
-            batch = np.stack(crops[start : start + self.most])
+    def __call__(self, inputs: list[np.ndarray]) -> Iterator[dict[str, float]]:
+        for start in range(0, len(inputs), self.most):
+            batch = np.stack(inputs[start : start + self.most])
             if batch.dtype == np.uint8:
                 batch = batch.astype(np.float32) / 255
-            answers.append(self.network(batch))
-        return [
-            {label: float(p) for label, p in zip(self.labels, row / row.sum())}
-            for row in np.concatenate(answers)
-        ]
+            for row in self.network(batch):
+                yield {label: float(p) for label, p in zip(self.labels, row / row.sum())}
 
 
 @dataclass(frozen=True)
 class _Prepared:
     source: Source
-    detections: list[detection.Detection]
-    crops: list[list[np.ndarray]]  # one list for each head
+    detections: list[detection.Detection] = field(default_factory=list)
+    inputs: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of each classifier, a face each
     error: InputError | None = None
 
 
@@ -104,11 +99,11 @@ class FaceEncoder:
         is a face already), a path to a YuNet file, or a callable (see ``detection.load_detector``).
     emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
-    mirror: emotion is read in each face and in its mirror image, and their mean taken: more accurate by some
-        tenths of a point (README), and that step takes twice as long.
+    mirror: test-time augmentation: the mean over each face and its mirror image, in twice the time; the
+        README says what it gains.
     min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
         threads that read and search; None: one for each core.
-    Raises InputError for an unknown name or a missing file.
+    Raises InputError for an unknown name, a number out of range or a missing file.
     """
 
     def __init__(
@@ -121,17 +116,14 @@ class FaceEncoder:
         workers: int | None = None,
         mirror: bool = False,
     ):
-        if mode not in ("facelib", "deepface"):
-            raise InputError(f"unknown mode {mode!r}; choose facelib or deepface")
-        if mode == "deepface" and detector != "haar":
-            raise InputError('mode "deepface" rebuilds its OpenCV path: it goes with detector "haar" only')
-        self.mode = mode
-        self.detect = detection.load_detector(detector, min_confidence)
-        self.workers = workers or registry.cores()
-        self._heads = {
-            "emotion": _emotion_head(emotion, mode, mirror) if emotion else None,
-            "gender": _gender_head(gender, mode) if gender else None,
-        }
+        self.mode = _checked_mode(mode, detector)
+        self.detect = detection.load_detector(detector, FRACTION(min_confidence, "min_confidence"))
+        self.workers = POSITIVE(workers, "workers") if workers else registry.cores()
+        self._classifiers = {}
+        if emotion:
+            self._classifiers["emotion"] = _emotion_classifier(emotion, mode, mirror)
+        if gender:
+            self._classifiers["gender"] = _gender_classifier(gender, mode)
 
     def __call__(self, pictures: Source | Iterable[Source], batch_size: int = 64) -> list[Face]:
         """Analyse one picture (a path or an (H, W, 3) uint8 RGB array) or many; the faces in one flat list.
@@ -144,7 +136,7 @@ class FaceEncoder:
                 prepared = self._prepare(pictures)
             if prepared.error:
                 raise prepared.error
-            return next(self._answer([prepared])).faces
+            return next(self._classify([prepared])).faces
         faces = []
         for picture in self.stream(pictures, batch_size):
             if picture.error:
@@ -154,8 +146,7 @@ class FaceEncoder:
 
     def stream(self, pictures: Iterable[Source], batch_size: int = 64) -> Iterator[Picture]:
         """Analyse any number of pictures in constant memory; results come in order, bad pictures included."""
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        POSITIVE(batch_size, "batch_size")
         waiting: list[_Prepared] = []
         found = held = 0
         for prepared in self._prefetch(pictures):
@@ -163,9 +154,9 @@ class FaceEncoder:
             found += len(prepared.detections)
             held += getattr(prepared.source, "nbytes", 0)
             if found >= batch_size or len(waiting) >= 2 * batch_size or held >= MAX_WAITING:
-                yield from self._answer(waiting)
+                yield from self._classify(waiting)
                 waiting, found, held = [], 0, 0
-        yield from self._answer(waiting)
+        yield from self._classify(waiting)
 
     def _prefetch(self, pictures: Iterable[Source]) -> Iterator[_Prepared]:
         """Prepare pictures in threads, a few ahead of the reader, in order."""
@@ -186,76 +177,76 @@ class FaceEncoder:
         try:
             image = image_io.load(source)
         except InputError as error:
-            return _Prepared(source, [], [], error)
-        if self.mode == "deepface":
-            extracted = deepface_pipeline.extract_faces(image)
-            faces = [detection.Detection(f.box, f.eyes, f.confidence, (0, 0, 0)) for f in extracted]
-            patches = [f.crop for f in extracted]
-        else:
-            faces = self.detect(image)
-            patches = [alignment.upright(image, face) for face in faces]
+            return _Prepared(source, error=error)
+        faces, patches = _find(image, self.mode, self.detect)
         # Copied where a crop is a mere view: it would keep its whole picture in memory.
-        crops = [
-            [np.ascontiguousarray(head.prepare(patch)) for patch in patches] if head else []
-            for head in self._heads.values()
-        ]
-        return _Prepared(source, faces, crops)
+        inputs = {
+            name: [np.ascontiguousarray(classifier.prepare(patch)) for patch in patches]
+            for name, classifier in self._classifiers.items()
+        }
+        return _Prepared(source, faces, inputs)
 
-    def _answer(self, waiting: list[_Prepared]) -> Iterator[Picture]:
-        answers = {}
-        for number, (name, head) in enumerate(self._heads.items()):
-            crops = [crop for prepared in waiting if not prepared.error for crop in prepared.crops[number]]
-            answers[name] = iter(head(crops) if crops else [])
+    def _classify(self, waiting: list[_Prepared]) -> Iterator[Picture]:
+        predictions = {
+            name: classifier([x for prepared in waiting for x in prepared.inputs.get(name, ())])
+            for name, classifier in self._classifiers.items()
+        }
         for prepared in waiting:
-            path = (
-                os.fsdecode(prepared.source)
-                if isinstance(prepared.source, str | bytes | os.PathLike)
-                else None
-            )
+            path = image_io.path_of(prepared.source)
             faces = []
             for found in prepared.detections:
-                emotions = next(answers["emotion"], {})
-                genders = next(answers["gender"], {})
-                faces.append(
-                    Face(
-                        box=found.box,
-                        eyes=found.eyes,
-                        confidence=found.confidence,
-                        emotion=max(emotions, key=emotions.get, default=None),
-                        emotions=emotions,
-                        gender=max(genders, key=genders.get, default=None),
-                        genders=genders,
-                        path=path,
-                    )
-                )
+                read = {name: next(each) for name, each in predictions.items()}
+                facts = {"emotions": read.get("emotion", {}), "genders": read.get("gender", {}), "path": path}
+                facts |= {name: max(each, key=each.get) for name, each in read.items()}
+                faces.append(Face(found.box, found.eyes, found.confidence, **facts))
             yield Picture(prepared.source, faces, prepared.error)
 
 
-class _one_opencv_thread_each:
+_opencv, _inside, _before = threading.Lock(), 0, 0
+
+
+@contextmanager
+def _one_opencv_thread_each() -> Iterator[None]:
     """One OpenCV thread for each of our threads: nested parallelism only makes them wait for each other.
 
     The setting belongs to the whole process: with several encoders at work, the last to leave restores it.
     """
-
-    lock, inside, before = threading.Lock(), 0, 0
-
-    def __enter__(self):
-        cls = type(self)
-        with cls.lock:
-            if not cls.inside:
-                cls.before = cv2.getNumThreads()
-                cv2.setNumThreads(1)
-            cls.inside += 1
-
-    def __exit__(self, *error):
-        cls = type(self)
-        with cls.lock:
-            cls.inside -= 1
-            if not cls.inside:
-                cv2.setNumThreads(cls.before)
+    global _inside, _before
+    with _opencv:
+        if not _inside:
+            _before = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _opencv:
+            _inside -= 1
+            if not _inside:
+                cv2.setNumThreads(_before)
 
 
-def _emotion_head(name: str, mode: str, mirror: bool) -> _Head:
+def _checked_mode(mode: str, detector: str | detection.Detector) -> str:
+    if mode not in ("facelib", "deepface"):
+        raise InputError(f"unknown mode {mode!r}; choose facelib or deepface")
+    if mode == "deepface" and detector != "haar":
+        raise InputError('mode "deepface" rebuilds its OpenCV path: it goes with detector "haar" only')
+    return mode
+
+
+def _find(
+    image: np.ndarray, mode: str, detect: detection.Detector
+) -> tuple[list[detection.Detection], list[np.ndarray]]:
+    """The faces of a picture and their upright crops at its resolution, each (h, w, 3) uint8 RGB."""
+    if mode == "deepface":
+        found = deepface_pipeline.extract_faces(image)
+        faces = [detection.Detection(f.box, f.eyes, f.confidence, (0, 0, 0)) for f in found]
+        return faces, [f.crop for f in found]
+    faces = detect(image)
+    return faces, [alignment.upright(image, face) for face in faces]
+
+
+def _emotion_classifier(name: str, mode: str, mirror: bool) -> _Classifier:
     if name == "deepface":
         network = _keras(registry.load_emotion_model(name))
     else:
@@ -263,28 +254,23 @@ def _emotion_head(name: str, mode: str, mirror: bool) -> _Head:
     if mirror:
         network = registry.mirrored(network)
     if mode == "deepface":
-        return _Head(lambda crop: deepface_pipeline.emotion_input([crop])[0], network, EMOTIONS, 256)
+        return _Classifier(lambda crop: deepface_pipeline.emotion_input([crop])[0], network, EMOTIONS)
 
     def prepare(patch: np.ndarray) -> np.ndarray:
-        gray = cv2.cvtColor(alignment.resize(patch, EMOTION_SIDE), cv2.COLOR_RGB2GRAY)
-        return gray[..., None]
+        return cv2.cvtColor(alignment.resize(patch, EMOTION_SIDE), cv2.COLOR_RGB2GRAY)[..., None]
 
-    return _Head(prepare, network, EMOTIONS, 256)
+    return _Classifier(prepare, network, EMOTIONS)
 
 
-def _gender_head(name: str, mode: str) -> _Head:
+def _gender_classifier(name: str, mode: str) -> _Classifier:
     if name == "facelib":
-        return _Head(
-            lambda patch: alignment.resize(patch, GENDER_SIDE),
-            registry.GraphNetwork("gender"),
-            GENDERS,
-            256,
-        )
+        network = registry.GraphNetwork("gender")
+        return _Classifier(lambda patch: alignment.resize(patch, GENDER_SIDE), network, GENDERS)
     network = _keras(registry.load_gender_model(name))
     if mode == "deepface":
-        return _Head(lambda crop: deepface_pipeline.gender_input([crop])[0], network, GENDERS, 8)
+        return _Classifier(lambda crop: deepface_pipeline.gender_input([crop])[0], network, GENDERS, 8)
     # VGG-Face on our own crop; above 8 faces at once its first layers take more memory than time they save.
-    return _Head(lambda patch: alignment.resize(patch, deepface.SIDE)[..., ::-1], network, GENDERS, 8)
+    return _Classifier(lambda patch: alignment.resize(patch, deepface.SIDE)[..., ::-1], network, GENDERS, 8)
 
 
 def _keras(model) -> Callable[[np.ndarray], np.ndarray]:
@@ -320,30 +306,26 @@ def extract_faces(image: Source, detector: str = "haar", mode: str = "facelib") 
 
     mode "deepface" gives what ``DeepFace.extract_faces`` gives, to the pixel.
     """
-    image = image_io.load(image)
-    if mode == "deepface":
-        if detector != "haar":
-            raise InputError('mode "deepface" goes with detector "haar" only')
-        return [face.crop for face in deepface_pipeline.extract_faces(image)]
-    return [alignment.upright(image, face) for face in detection.load_detector(detector)(image)]
+    mode, detect = _checked_mode(mode, detector), detection.load_detector(detector)
+    return _find(image_io.load(image), mode, detect)[1]
 
 
 def to_row(face: Face) -> dict:
-    """A face as one flat row: path, box, eyes, confidence, the answers and every probability."""
-    (lx, ly), (rx, ry) = face.eyes or ((None, None), (None, None))
-    x, y, w, h = face.box
-    row = {
+    """A face as one flat row: path, box, eyes, confidence, emotion and gender, and every probability."""
+    (left_x, left_y), (right_x, right_y) = face.eyes or ((None, None), (None, None))
+    return {
         "path": face.path and image_io.printable(face.path),
-        "x": x,
-        "y": y,
-        "w": w,
-        "h": h,
+        **dict(zip("xywh", face.box)),
         "confidence": face.confidence,
+        "left_eye_x": left_x,
+        "left_eye_y": left_y,
+        "right_eye_x": right_x,
+        "right_eye_y": right_y,
+        "emotion": face.emotion,
+        **{name: face.emotions.get(name) for name in EMOTIONS},
+        "gender": face.gender,
+        **{name: face.genders.get(name) for name in GENDERS},
     }
-    row |= {"left_eye_x": lx, "left_eye_y": ly, "right_eye_x": rx, "right_eye_y": ry}
-    row |= {"emotion": face.emotion, **{name: face.emotions.get(name) for name in EMOTIONS}}
-    row |= {"gender": face.gender, **{name: face.genders.get(name) for name in GENDERS}}
-    return row
 
 
 #: The columns of ``to_frame`` and of the CSV that `facelib analyze` writes.

@@ -1,7 +1,7 @@
-"""Reading pictures safely: whatever a folder holds, the answer is an RGB array or one clear line.
+"""Reading and writing pictures: whatever is passed in becomes an RGB array or one clear error.
 
-Pillow decodes; this module decides what is refused, turns every pixel format into 8-bit RGB rightly
-(16-bit, CMYK, palette, transparency, EXIF orientation), and words the errors.
+Pillow decodes; this module decides what is refused, converts every pixel format to 8-bit RGB (16-bit, CMYK,
+palette, transparency, EXIF orientation), and words the errors. ``load`` is the one way in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facelib.errors import ImageError, InputError
 from facelib.paths import atomic_write
@@ -26,11 +26,11 @@ EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .p
 #: Pictures with more pixels are refused before they are decoded (400 MB as RGB): a few kilobytes of PNG
 #: can unpack to gigabytes.
 MAX_PIXELS = 130_000_000
-#: EXIF's orientation (tag 274) -> what makes the picture upright; 1 is upright already.
-_ORIENTATION = 274
-_TURNS = dict(enumerate((Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
-    Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90), start=2))  # fmt: skip
+#: Weights of red, green and blue in gray (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
+
+#: What stands for a picture: a file's path, or an array as ``as_rgb`` takes it.
+Source = str | bytes | os.PathLike | np.ndarray
 
 
 def printable(path: str | bytes | os.PathLike) -> str:
@@ -44,11 +44,19 @@ def printable(path: str | bytes | os.PathLike) -> str:
     return "".join(c if c.isprintable() else escape(c) for c in os.fsdecode(path))
 
 
-def load(source: str | bytes | os.PathLike | np.ndarray) -> np.ndarray:
-    """A picture file or an array as (H, W, 3) uint8 RGB; see ``read_image`` and ``as_rgb``."""
+def path_of(source: Source) -> str | None:
+    """The path of a picture that is a file, None for an array."""
+    return os.fsdecode(source) if isinstance(source, str | bytes | os.PathLike) else None
+
+
+def load(source: Source) -> np.ndarray:
+    """Whatever stands for a picture as (H, W, 3) uint8 RGB; see ``read_image`` and ``as_rgb``.
+
+    Raises ImageError, also for what is neither a path nor an array.
+    """
     if isinstance(source, np.ndarray):
         return as_rgb(source)
-    if isinstance(source, str | bytes | os.PathLike):
+    if path_of(source) is not None:
         return read_image(source)
     raise ImageError(f"a picture is a path or a uint8 array, not a {type(source).__name__}")
 
@@ -88,34 +96,31 @@ def _decode(stream: BinaryIO, name: str) -> Image.Image:
     if not stream.read(1):
         raise ImageError(f"{name}: the file is empty; copy or download it again")
     stream.seek(0)
+    limit = f"the limit of {MAX_PIXELS // 10**6} million; reduce the picture first"
     try:
         with Image.open(stream, formats=_formats()) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise ImageError(
-                    f"{name}: {width}x{height} pixels are more than the limit of "
-                    f"{MAX_PIXELS // 10**6} million; reduce the picture first"
-                )
+                raise ImageError(f"{name}: {width}x{height} pixels are more than {limit}")
             image.load()
     except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{name}: is not a picture in a known format (JPEG, PNG, …); convert it") from None
     except Image.DecompressionBombError:
-        raise ImageError(
-            f"{name}: its size is more than the limit of {MAX_PIXELS // 10**6} million pixels; "
-            "reduce the picture first"
-        ) from None
+        raise ImageError(f"{name}: its pixels are more than {limit}") from None
     except Exception as error:  # noqa: BLE001 Pillow's decoders report damaged data with any type
         reason = printable(str(error) or type(error).__name__)
         raise ImageError(
             f"{name}: damaged or truncated picture ({reason}); copy or download it again"
         ) from None
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        ImageOps.exif_transpose(image, in_place=True)  # in place: what it turned stays, whatever comes then
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 damaged EXIF data are no reason to lose a good picture
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        pass
+    return image
 
 
 @cache
@@ -165,6 +170,11 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[..., :3])
 
 
+def without_colour(images: np.ndarray) -> np.ndarray:
+    """RGB images (…, 3) float32 -> the same in gray (``LUMA``), still (…, 3)."""
+    return np.repeat((images @ np.array(LUMA, np.float32))[..., None], 3, axis=-1)
+
+
 def find_images(
     paths: Iterable[str | os.PathLike],
     report: Callable[[InputError], None] | None = None,
@@ -174,31 +184,26 @@ def find_images(
 
     report: called with the error for a folder that cannot be searched or holds no picture, and the search
         goes on; None raises it. skip: a folder that is left out (where results are written).
-    What is hidden is passed over. One folder's names are held in memory at a time, no pictures.
+    Hidden files and folders are left out. One folder's names are held in memory at a time, no pictures.
     """
 
-    def fail(error: InputError) -> None:
-        nonlocal silent
-        silent = False
+    def fail(message: str) -> None:
         if report is None:
-            raise error
-        report(error)
+            raise InputError(message)
+        report(InputError(message))
 
     def closed(error: OSError) -> None:
-        fail(
-            InputError(
-                f"{printable(error.filename)}: cannot be searched ({error.strerror}); change its rights"
-            )
-        )
+        nonlocal silent
+        silent = False
+        fail(f"{printable(error.filename)}: cannot be searched ({error.strerror}); change its rights")
 
     skipped = skip and os.path.realpath(skip)
     for path in paths:
         if not os.fspath(path):  # an unset "$VARIABLE"; as a Path it would be the current folder
-            fail(InputError("an empty name was given for a picture; name a file or a folder"))
+            fail("an empty name was given for a picture; name a file or a folder")
             continue
-        path = Path(path)
         if not os.path.isdir(path):
-            yield path  # a missing or foreign file is reported when it is read, with all the others
+            yield Path(path)  # a missing or foreign file is reported when it is read, with all the others
             continue
         silent = True
         for folder, folders, names in os.walk(path, onerror=closed):
@@ -212,9 +217,7 @@ def find_images(
                     silent = False
                     yield Path(folder, name)
         if silent:
-            fail(
-                InputError(f"{printable(path)}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})")
-            )
+            fail(f"{printable(Path(path))}: no picture in this folder ({', '.join(sorted(EXTENSIONS))})")
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -226,13 +229,8 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise InputError(f"{printable(path)}: unknown file extension; use .png or .jpg")
-    encoded = io.BytesIO()
-    try:
-        Image.fromarray(image).save(encoded, kind, quality=92)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{printable(path)}: cannot be written ({error})") from None
     with _written(path) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+        temporary.write_bytes(_encoded(Image.fromarray(image), kind, quality=92))
 
 
 def write_animation(path: str | os.PathLike, frames: np.ndarray, seconds: float = 0.12) -> None:
@@ -241,33 +239,37 @@ def write_animation(path: str | os.PathLike, frames: np.ndarray, seconds: float 
     Raises InputError as ``write_image``.
     """
     path = Path(path)
-    if path.suffix.lower() == ".gif":
-        encoded, pictures = io.BytesIO(), [Image.fromarray(frame) for frame in frames]
-        pictures[0].save(
-            encoded, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0
-        )
-        with _written(path) as temporary:
-            temporary.write_bytes(encoded.getbuffer())
-    elif path.suffix.lower() == ".mp4":
+    kind = path.suffix.lower()
+    if kind not in (".gif", ".mp4"):
+        raise InputError(f"{printable(path)}: a film is a .gif or an .mp4")
+    with _written(path) as temporary:
+        if kind == ".gif":
+            first, *others = (Image.fromarray(frame) for frame in frames)
+            options = {"append_images": others, "duration": round(1000 * seconds), "loop": 0}
+            temporary.write_bytes(_encoded(first, "GIF", save_all=True, **options))
+            return
         import cv2
 
-        with _written(path) as temporary:
-            film = cv2.VideoWriter(
-                str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), 1 / seconds, frames.shape[2:0:-1]
-            )
-            for frame in frames:
-                film.write(as_rgb(frame)[..., ::-1])
-            film.release()
-    else:
-        raise InputError(f"{printable(path)}: a film is a .gif or an .mp4")
+        size = frames.shape[2:0:-1]
+        film = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), 1 / seconds, size)
+        for frame in frames:
+            film.write(as_rgb(frame)[..., ::-1])
+        film.release()
+
+
+def _encoded(image: Image.Image, kind: str, **options) -> bytes:
+    """A file's bytes: when it writes to a file itself, Pillow hides why the disk refused it."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 @contextmanager
 def _written(path: Path) -> Iterator[Path]:
-    """As ``atomic_write``; what the disk refuses is an InputError. Pictures are encoded in memory before:
-    writing to a file itself, Pillow hides why."""
+    """As ``atomic_write``; what the encoder or the disk refuses is an InputError."""
     try:
         with atomic_write(path) as temporary:
             yield temporary
-    except OSError as error:
-        raise InputError(f"{printable(path)}: cannot be written ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{printable(path)}: cannot be written ({reason})") from None

@@ -19,8 +19,8 @@ def edit_photograph(
     detector: str | detection.Detector = "haar",
     **options,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give all faces of a photograph an expression; what is around them stays, and what is finer where they
-    keep theirs.
+    """Give all faces of a photograph an expression; their surroundings stay, and fine texture where the face
+    is unchanged.
 
     source: a path, or (H, W, 3) uint8 RGB. detector: as for ``FaceEncoder``. options: as for
     ``Generator.edit``. Returns the photograph with what the edit changed added to it, (H, W, 3) uint8; the
@@ -32,7 +32,7 @@ def edit_photograph(
         raise InputError("no face was found; try another detector, or `none` if the picture is a face")
     faces = np.stack([alignment.align(picture, face, vqvae.SIDE) for face in found])
     edited = generator.edit(faces, emotion, **options)
-    same = generator.edit(faces, emotion, **options | {"strength": 0.0, "best_of": 1})  # merely coded
+    same = generator.edit(faces, emotion, **options | {"strength": 0.0, "best_of": 1})  # only coded
     changes = edited.astype(np.float32) - same
     for face, change in zip(found, changes, strict=True):
         picture = alignment.put_back(picture, face, change)
