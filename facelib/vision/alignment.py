@@ -39,12 +39,12 @@ def upright(image: np.ndarray, face: Detection) -> np.ndarray:
 
 
 def put_back(image: np.ndarray, face: Detection, change: np.ndarray) -> np.ndarray:
-    """A picture whose face is changed: the way of ``align`` backwards.
+    """Add a change to a face in its picture, the inverse of ``align``.
 
     image: (H, W, 3) uint8 RGB. change: (s, s) float, gray levels to add to the aligned face, of any side s.
-    It is enlarged, fades out towards the frame's edge and is added to all three colours. The picture's own
-    colour stays, and its texture where little changes: what is finer than the change's pixels gives way
-    where much does, as the old teeth would show through the new lips. Returns a new picture.
+    It is enlarged, fades out towards the frame's edge and is added to all three colours, so hue stays. Where
+    the change is large, texture finer than its pixels is smoothed away: the old teeth would show through the
+    new lips. Returns a new picture.
     """
     size, _, matrix, (top, bottom, left, right) = _geometry(image, face)
     y, x = np.mgrid[-1 : 1 : 1j * len(change), -1 : 1 : 1j * len(change)]

@@ -99,8 +99,7 @@ class FaceEncoder:
         is a face already), a path to a YuNet file, or a callable (see ``detection.load_detector``).
     emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
-    mirror: test-time augmentation: the mean over each face and its mirror image, in twice the time; the
-        README says what it gains.
+    mirror: test-time augmentation: emotion is the mean over a face and its mirror image, in twice the time.
     min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
         threads that read and search; None: one for each core.
     Raises InputError for an unknown name, a number out of range or a missing file.
