@@ -51,7 +51,15 @@ def _span(text: str) -> float | tuple[float, float]:
 
 
 fraction, amount, positive, natural, magnification, span = map(
-    _typed, (FRACTION, AMOUNT, POSITIVE, NATURAL, Numbers(int, 1, 64, "a whole number from 1 to 64"), _span)
+    _typed,
+    (
+        FRACTION,
+        AMOUNT,
+        POSITIVE,
+        NATURAL,
+        Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"),
+        _span,
+    ),
 )
 
 

@@ -31,6 +31,16 @@ def yunet():
     return detection.YuNetDetector(YUNET)
 
 
+def large(transpose: bool = False) -> np.ndarray:
+    """The astronaut, twice as large, in a picture of 24 million pixels."""
+    picture = np.full((6000, 4000, 3) if transpose else (4000, 6000, 3), 90, np.uint8)
+    picture[2500:3524, 700:1724] = cv2.resize(ASTRONAUT, (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    return picture
+
+
+LARGE_FACE = (700 + 2 * FACE[0], 2500 + 2 * FACE[1], 2 * FACE[2], 2 * FACE[3])
+
+
 def overlap(a, b) -> float:
     """Intersection over union of two boxes (x, y, w, h)."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
@@ -75,15 +85,12 @@ def test_small_pictures_are_enlarged(haar):
     assert np.abs(np.array(face.eyes) / zoom + (x - 24, y - 24) - EYES).max() < 6
 
 
-@pytest.mark.parametrize("turned", [False, True], ids=["landscape", "portrait"])
-def test_large_pictures_have_boxes_in_their_own_pixels(turned, haar):
-    picture = np.full((4000, 6000, 3), 90, np.uint8)
-    if turned:
-        picture = picture.transpose(1, 0, 2).copy()
-    picture[2500:3524, 700:1724] = cv2.resize(ASTRONAUT, (1024, 1024), interpolation=cv2.INTER_CUBIC)
+@pytest.mark.parametrize("portrait", [False, True])
+def test_large_pictures_have_boxes_in_their_own_pixels(portrait, haar):
+    picture = large(portrait)
     [face] = haar(picture)
     check(face, picture.shape)
-    assert overlap(face.box, (700 + 2 * FACE[0], 2500 + 2 * FACE[1], 2 * FACE[2], 2 * FACE[3])) > 0.8
+    assert overlap(face.box, LARGE_FACE) > 0.8
     assert np.abs(np.subtract(face.eyes, 2 * np.array(EYES) + (700, 2500))).max() < 16
 
 
@@ -121,21 +128,28 @@ def test_none_takes_the_whole_picture():
     assert face.frame == (30, 50, 60)
 
 
-def test_load_detector(tmp_path, monkeypatch, capfd):
+def test_load_detector():
     assert isinstance(detection.load_detector("haar", 0.7), detection.HaarDetector)
     assert detection.load_detector("haar", 0.7).min_confidence == 0.7
     mine = lambda image: []
     assert detection.load_detector(mine) is mine
-    with pytest.raises(InputError, match="unknown detector 'mtcnn'; choose haar, yunet, none"):
-        detection.load_detector("mtcnn")
-    with pytest.raises(InputError, match="gone.onnx: no such file"):
-        detection.load_detector(str(tmp_path / "gone.onnx"))
-    (tmp_path / "bad.onnx").write_bytes(b"no network")
-    with pytest.raises(InputError, match="bad.onnx: OpenCV cannot read it as a YuNet model"):
-        detection.load_detector(str(tmp_path / "bad.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mtcnn", "unknown detector 'mtcnn'; choose haar, yunet, none"),
+        ("gone.onnx", "gone.onnx: no such file"),
+        ("bad.onnx", "bad.onnx: OpenCV cannot read it as a YuNet model"),
+        ("yunet", "run `facelib data fetch yunet`, or put face_detection_yunet"),
+    ],
+)
+def test_detectors_that_cannot_be_loaded(name, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="run `facelib data fetch yunet`, or put face_detection_yunet"):
-        detection.load_detector("yunet")
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match=message):
+        detection.load_detector(name)
     assert capfd.readouterr().err == ""  # OpenCV does not add its own lines
 
 
@@ -164,18 +178,10 @@ def count(detector) -> tuple[int, int, int]:
 
 
 @pytest.mark.realdata
-def test_haar_on_photographs(haar):
-    total, found, false = count(haar)
-    assert total == 43
-    assert found >= 34
-    assert false <= 1
-
-
-@pytest.mark.realdata
-def test_yunet_on_photographs(yunet):
-    total, found, false = count(yunet)
-    assert (total, found) == (43, 43)
-    assert false <= 3
+@pytest.mark.parametrize(("name", "least", "most_false"), [("haar", 34, 1), ("yunet", 43, 3)])
+def test_photographs(name, least, most_false, request):
+    total, found, false = count(request.getfixturevalue(name))
+    assert total == 43 and found >= least and false <= most_false
 
 
 @pytest.mark.realdata
@@ -203,7 +209,5 @@ def test_yunet_finds_no_face_in_specks_and_strips(shape):
 def test_yunet_by_path_and_in_a_large_picture(yunet):
     named = detection.load_detector(str(YUNET), 0.9)
     assert named.min_confidence == 0.9
-    picture = np.full((4000, 6000, 3), 90, np.uint8)
-    picture[2500:3524, 700:1724] = cv2.resize(ASTRONAUT, (1024, 1024), interpolation=cv2.INTER_CUBIC)
-    [face] = named(picture)
-    assert overlap(face.box, (700 + 2 * FACE[0], 2500 + 2 * FACE[1], 2 * FACE[2], 2 * FACE[3])) > 0.6
+    [face] = named(large())
+    assert overlap(face.box, LARGE_FACE) > 0.6
