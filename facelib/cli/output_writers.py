@@ -56,7 +56,7 @@ class Drawings:
             raise InputError(f"{folder}: cannot be a folder for pictures ({error.strerror})") from None
 
     def __call__(self, picture) -> None:
-        annotated = plots.annotate(image_io.read_image(picture.source), picture.faces)
+        annotated = plots.annotate(image_io.load(picture.source), picture.faces)
         image_io.write_image(self.folder / self._name(picture.source.stem), annotated)
 
     def _name(self, stem: str) -> str:

@@ -130,7 +130,7 @@ class FaceEncoder:
         A single picture that cannot be read raises InputError; of many, each bad one is a warning and the
         rest is kept.
         """
-        if isinstance(pictures, Source) and getattr(pictures, "ndim", 3) < 4:
+        if image_io.is_picture(pictures):
             with _one_opencv_thread_each():  # here, not in a new thread, which would load the cascades anew
                 prepared = self._prepare(pictures)
             if prepared.error:

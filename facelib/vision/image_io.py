@@ -44,6 +44,11 @@ def printable(path: str | bytes | os.PathLike) -> str:
     return "".join(c if c.isprintable() else escape(c) for c in os.fsdecode(path))
 
 
+def is_picture(given: Source | Iterable[Source]) -> bool:
+    """Whether this stands for one picture, not for several, as an array of four dimensions does."""
+    return isinstance(given, Source) and getattr(given, "ndim", 3) < 4
+
+
 def path_of(source: Source) -> str | None:
     """The path of a picture that is a file, None for an array."""
     return os.fsdecode(source) if isinstance(source, str | bytes | os.PathLike) else None

@@ -1,11 +1,30 @@
-"""Parameters as they are typed, and as they stand in a file."""
+"""Numbers and parameters as they are typed, and as they stand in a file."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from facelib import errors
 from facelib.cli import options
 from facelib.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("numbers", "allowed", "refused"),
+    [
+        (errors.FRACTION, ["0", "1", 0.5, np.float32(0.25)], ["-0.1", "1.1", "nan", "high", None, 2]),
+        (errors.AMOUNT, ["1e-9", 3], ["0", "-1", "inf", "nan"]),
+        (errors.POSITIVE, ["1", 64, np.int64(3), 2.0], ["0", "1.5", 1.5, float("inf"), "many"]),
+        (errors.NATURAL, ["0", 7], ["-1", -1]),
+    ],
+)
+def test_numbers_are_checked_as_text_and_as_numbers(numbers, allowed, refused):
+    for value in allowed:
+        assert numbers(value) == float(value) and type(numbers(value)) is numbers.kind
+    for value in refused:
+        with pytest.raises(InputError, match=f"size {value} is not {numbers.words}"):
+            numbers(value, "size")
 
 
 @pytest.mark.parametrize(
