@@ -70,7 +70,8 @@ def main() -> None:
 
     # Detection sizes as in facelib; the box of every face that both detectors found.
     haar = detection.HaarDetector(min_confidence=0.5)
-    pairs = {"haar": [], "yunet": []}
+    in_use = {"haar": detection.HaarDetector, "yunet": detection.YuNetDetector}
+    pairs = {name: [] for name in in_use}
     for path in image_io.find_images([arguments.photos]):
         image = image_io.read_image(path)
         rows = landmarks(network, image, 2 if max(image.shape) < 800 else 1, 0.75)
@@ -111,9 +112,7 @@ def main() -> None:
                 "margin_by_eyes": by_eyes,
                 "margin_by_mouth": by_mouth,
                 "offset_y": offset,
-                "margin_in_use": {"haar": detection.HaarDetector, "yunet": detection.YuNetDetector}[
-                    name
-                ].MARGIN,
+                "margin_in_use": in_use[name].MARGIN,
                 "n": len(values),
             }
         )

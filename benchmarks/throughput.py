@@ -12,7 +12,7 @@ Three contenders, all finding faces with OpenCV's cascades:
                in our pipeline, which tells what the pipeline gives and what the smaller networks give
 
 Each gets the same files, environment and cores, three pictures to warm up (imports, loading and tracing are
-reported apart, as "start"), and is then timed from the first file to the last answer. DeepFace's networks
+reported apart, as "start"), and is then timed from the first file to the last result. DeepFace's networks
 have random weights: the work is the same whatever the numbers are. Peak memory is the process's largest
 resident set, start included. The machine should have nothing else to do; the load before the runs is
 written down beside the result.
@@ -101,14 +101,14 @@ def contender(name: str):
             for file in files:
                 # Without enforce_detection=False a picture without a face is an error; with it, the whole
                 # picture passes for a face of confidence 0 and goes through both networks.
-                answers = DeepFace.analyze(
+                found = DeepFace.analyze(
                     file,
                     actions=["emotion", "gender"],
                     detector_backend="opencv",
                     enforce_detection=False,
                     silent=True,
                 )
-                faces += sum(answer["face_confidence"] > 0 for answer in answers)
+                faces += sum(face["face_confidence"] > 0 for face in found)
             return faces
 
         return run
@@ -117,11 +117,7 @@ def contender(name: str):
 
     networks = {"emotion": "deepface", "gender": "deepface"} if name == "same nets" else {}
     encoder = facelib.FaceEncoder(detector="haar", **networks)
-
-    def run(files: list[str]) -> int:
-        return sum(len(found) if isinstance(found, list) else 1 for found in encoder(files))
-
-    return run
+    return lambda files: len(encoder(files))
 
 
 def measure(name: str, folder: Path) -> dict:
