@@ -361,7 +361,7 @@ def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes
         "recalls": lambda: result_figures.recalls(networks),
         "reliability": lambda: result_figures.reliability(curves()),
         "overview": lambda: result_figures.overview(networks, records.get("speed")),
-        "cures": lambda: study_figures.cures(records["imbalance"]),
+        "cures": lambda: study_figures.methods(records["imbalance"]),
         "stages": lambda: study_figures.stages(records["two_stage"]),
         "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
         "agreement": lambda: generator_figures.agreement(records["generator"]),

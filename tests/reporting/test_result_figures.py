@@ -182,7 +182,7 @@ def test_reliability_has_a_panel_each_with_error_and_honest_range(records):
     figure = drawn(result_figures.reliability(curves))
     for axis, (name, record) in zip(figure.axes, records.items(), strict=True):
         assert axis.get_title(loc="left") == result_figures.title(name)
-        assert texts(axis)[0].startswith(f"error {100 * record['metrics']['ece']:.1f} %, honest ")
+        assert texts(axis)[0].startswith(f"error {record['metrics']['ece']:.1%}, honest ")
     three = drawn(result_figures.reliability(dict(list(curves.items())[:3]), columns=2))
     assert not three.axes[-1].axison  # the empty place
     drawn(result_figures.reliability({"as taught": curves["fer"]}))
@@ -194,7 +194,7 @@ def test_rejections_begin_at_the_accuracy_of_each(records):
     names = texts(axis)
     for name, record in records.items():
         assert f"{result_figures.title(name)} {100 * record['metrics']['accuracy']:.0f}" in names
-    places = sorted(text.xy[1] for text in axis.texts)
+    places = sorted(text.get_position()[1] for text in axis.texts)
     assert np.diff(places).min() > 0  # names stand apart
 
 

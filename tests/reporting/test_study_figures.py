@@ -91,7 +91,7 @@ def holds(row, metric: str) -> bool:
 
 def test_cures_have_a_dot_each_filled_where_the_difference_holds(imbalance):
     metrics = ("accuracy", "macro_f1", "disgust", "fear", "fear_to_surprise")
-    figure, rows = drawn(study_figures.cures(imbalance)), by_title(imbalance)
+    figure, rows = drawn(study_figures.methods(imbalance)), by_title(imbalance)
     titles = ticks(figure.axes[0].get_yticklabels())
     assert titles[0] == "nothing" and set(titles) == set(rows) and len(titles) == 17
     filled = 0
@@ -108,7 +108,7 @@ def test_cures_have_a_dot_each_filled_where_the_difference_holds(imbalance):
 
 
 def test_cures_are_sorted_and_carry_their_seeds_and_intervals(imbalance):
-    figure, rows = drawn(study_figures.cures(imbalance, ("disgust",), by="disgust")), by_title(imbalance)
+    figure, rows = drawn(study_figures.methods(imbalance, ("disgust",), by="disgust")), by_title(imbalance)
     (axis,) = figure.axes
     values = [x for x, _, _ in dots(axis)]
     assert values[1:] == sorted(values[1:], reverse=True)
@@ -205,5 +205,5 @@ def test_a_class_without_pictures_is_drawn_as_missing(imbalance):
         if row["against_none"]:
             row["against_none"]["all"]["recall"]["disgust"] = None
             row["against_none"]["all"]["recall_p_holm"]["disgust"] = None
-    drawn(study_figures.cures(record))
+    drawn(study_figures.methods(record))
     assert "–" in texts(drawn(study_figures.recalls(record)).axes[0])
