@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from facelib import paths
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
 from facelib.models import registry
-from facelib.reporting import markup
 from facelib.study import metrics
 
 TEMPLATES = paths.PACKAGE / "reporting" / "templates"
@@ -118,6 +118,8 @@ def build(
         import jinja2
         import typst  # noqa: F401  not to find out after all figures were drawn
         import yaml
+
+        from facelib.reporting import markup  # needs babel and markdown-it-py
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
     words, references = (
@@ -129,7 +131,7 @@ def build(
         for row in records[study]["metrics"]["rows"]:
             row["title"] = words["arms"].get(row["name"], row["title"])
     stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
-    environment = _environment(words)
+    environment = _environment(words, lang)
     try:
         text = environment.get_template(f"week-{week}.{lang}.md").render(_context(records, words))
         document = markup.parse(text)
@@ -161,16 +163,19 @@ def build(
     return written, faults
 
 
-def _environment(words: Mapping):
+def _environment(words: Mapping, lang: str):
     import jinja2
+
+    from facelib.reporting import markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,  # what a file lacks is an error, not an empty place
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= markup.Numbers(words).filters() | {
+    environment.filters |= markup.Numbers(words, lang).filters() | {
         "the": words["the"].__getitem__,
         "emotion": words["emotions"].__getitem__,
         "network": words["networks"].__getitem__,
@@ -183,6 +188,9 @@ def _environment(words: Mapping):
 def _printed(environment, page: Mapping) -> list[bytes]:
     """A report as HTML and as PDF."""
     import typst
+    from markupsafe import Markup
+
+    from facelib.reporting import markup
 
     def kept(picture: tuple[str, bytes]) -> str:
         """Put a picture where Typst finds it, and return its name."""
@@ -193,8 +201,9 @@ def _printed(environment, page: Mapping) -> list[bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         folder, files = Path(scratch), []
         environment.filters["file"] = kept
-        for kind, writer in (("html", markup.Html), ("typ", markup.Typst)):
-            environment.filters["inline"] = writer(page["doc"], page["words"], page["lang"])
+        for kind, writer, safe in (("html", markup.Html, Markup), ("typ", markup.Typst, str)):
+            write = writer(page["doc"], page["words"], page["lang"])
+            environment.filters["inline"] = lambda text, write=write, safe=safe: safe(write(text))
             files.append(environment.get_template(f"page.{kind}").render(page).encode())
         (source := folder / "page.typ").write_bytes(files[1])
         return [
@@ -366,9 +375,40 @@ def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes
         "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
         "agreement": lambda: generator_figures.agreement(records["generator"]),
     }[name]()
-    markup.translate(figure, labels)
+    _translate(figure, labels)
     kept = io.BytesIO()
     # The salt replaces matplotlib's random numbering of an SVG's parts; letters are drawn, not named.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(kept, format="svg", bbox_inches="tight", metadata={"Date": None})
     return kept.getvalue()
+
+
+def _translate(figure, labels: Iterable[tuple[str, str]]) -> None:
+    """Replace a figure's words, pattern after pattern, also those that its axes make while it is drawn."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import Formatter
+
+    labels = [(re.compile(pattern), replacement) for pattern, replacement in labels]
+    if not labels:
+        return
+
+    def translated(text: str) -> str:
+        for pattern, replacement in labels:
+            text = pattern.sub(replacement, text)
+        return text.replace("'", "’")
+
+    class Translated(Formatter):
+        def __init__(self, said: Formatter):
+            self.said = said
+
+        def format_ticks(self, values):
+            return [translated(text) for text in self.said.format_ticks(values)]
+
+        def get_offset(self):
+            return self.said.get_offset()
+
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        if type(said := axis.get_major_formatter()).__name__ != "Translated":  # axes may share one
+            axis.set_major_formatter(Translated(said))
+    for text in figure.findobj(Text):
+        text.set_text(translated(text.get_text()))
