@@ -16,19 +16,8 @@ import numpy as np
 
 from facelib.data.synthetic_drawing import UNITS
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting.plots import (
-    COLOUR,
-    INK,
-    PALE,
-    colour_bar,
-    colour_names,
-    confusion_axis,
-    heatmap,
-    interval_plot,
-    legend_below,
-    small_multiples,
-    stacked_bars,
-)
+from facelib.reporting import plots
+from facelib.reporting.plots import COLOUR, INK, PALE
 from facelib.study import confusion
 
 if TYPE_CHECKING:
@@ -45,20 +34,20 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
 
     tables = [[np.array(found[key], float) for key in ("counts", "share")] for found in sets.values()]
     titles = [f"{t}: {n.trace() / n.sum():.0%} right" for t, (n, _) in zip(sets, tables, strict=True)]
-    figure, axes = small_multiples(titles, 5.0 * len(sets), 4.9, frame="none", dpi=90)
+    figure, axes = plots.small_multiples(titles, 5.0 * len(sets), 4.9, frame="none", dpi=90)
     for axis, (counts, share) in zip(axes, tables, strict=True):
 
         def words(row, column, counts=counts, share=share):
             style = {"fontsize": 10.5, "weight": "bold" if row == column else "normal", "va": "bottom"}
             return (f"{100 * share[row, column]:.0f}", style) if counts[row, column] else ("·", {})
 
-        heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=1)
+        plots.heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=1)
         for text in axis.texts[:]:  # the count, small, below the share
             x, y = text.get_position()
             if n := counts[y, x]:
                 style = {"color": text.get_color(), "ha": "center", "va": "top", "fontsize": 6.5}
                 axis.text(x, y + 0.12, f"{n:.0f}", **style)
-        confusion_axis(axis, "the network's answer", "the label")
+        plots.confusion_axis(axis, "the network's answer", "the label")
         for a, b in (("fear", "surprise"), ("surprise", "fear"), ("fear", "sad")):
             frame = Rectangle((_AT[b] - 0.47, _AT[a] - 0.47), 0.94, 0.94, fill=False, linewidth=2)
             axis.add_patch(frame).set_edgecolor(COLOUR[a])
@@ -68,13 +57,13 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
 def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) -> Figure:
     """Shares (label, prediction) of ``confusion.shares`` with their intervals, in the prediction's colour."""
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharex": True, "sharey": True}
-    figure, axes = small_multiples(sets, 8.6, 0.9 + 0.36 * len(pairs), **options)
+    figure, axes = plots.small_multiples(sets, 8.6, 0.9 + 0.36 * len(pairs), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
         share, low, high = (
             np.array([found[key][_AT[a]][_AT[b]] for a, b in pairs], float)
             for key in ("share", "low", "high")
         )
-        interval_plot(
+        plots.interval_plot(
             axis,
             range(len(pairs)),
             share,
@@ -97,7 +86,7 @@ def projections(
     views: Mapping[str, np.ndarray], labels: np.ndarray, chosen=("fear", "surprise", "sad")
 ) -> Figure:
     """Flat maps of the feature space, name -> (n, 2): the chosen classes in colour, the others pale."""
-    figure, axes = small_multiples(views, 9.5, 4.6, dpi=90)
+    figure, axes = plots.small_multiples(views, 9.5, 4.6, dpi=90)
     others = ~np.isin(labels, [_AT[name] for name in chosen])
     order = np.random.default_rng(0).permutation(np.flatnonzero(~others))  # none lies on top by its name
     colours = [COLOURS[i] for i in labels[order]]
@@ -106,29 +95,29 @@ def projections(
         axis.scatter(*points[order].T, s=22, c=colours, edgecolor="white", linewidth=0.4)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(color="#D9D9D9", visible=True)
-    legend_below(figure, {"all others": "#D9D9D9"} | {name: COLOUR[name] for name in chosen})
+    plots.legend_below(figure, {"all others": "#D9D9D9"} | {name: COLOUR[name] for name in chosen})
     return figure
 
 
 def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "sad", "happy")) -> Figure:
     """The labels of the nearest neighbours (``confusion.neighbours``), above what chance would give."""
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharey": True}
-    figure, axes = small_multiples(sets, 9.5, 0.9 + 0.52 * len(chosen), **options)
+    figure, axes = plots.small_multiples(sets, 9.5, 0.9 + 0.52 * len(chosen), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
         expected = np.array(found["expected"], float).mean(0)
         rows = {name: np.array(found["share"][_AT[name]], float) for name in chosen}
-        stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.06)
+        plots.stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.06)
         for bar in axis.patches[-_K:]:
             bar.set_alpha(0.6)
-        colour_names(axis.get_yticklabels())
+        plots.colour_names(axis.get_yticklabels())
         axis.set(xlim=(0, 1), xlabel=f"labels of the {found['k']} nearest pictures")
-    legend_below(figure, {name: _SQUARE | {"color": colour} for name, colour in COLOUR.items()})
+    plots.legend_below(figure, {name: _SQUARE | {"color": colour} for name, colour in COLOUR.items()})
     return figure
 
 
 def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear", "sad"))) -> Figure:
     """Every pair's AUC (``confusion.separability``) with interval, from the hardest pair to the easiest."""
-    figure, axes = small_multiples(sets, 9.5, 5.0, frame="bottom", dpi=90, sharex=True)
+    figure, axes = plots.small_multiples(sets, 9.5, 5.0, frame="bottom", dpi=90, sharex=True)
     for axis, found in zip(axes, sets.values(), strict=True):
         area, low, high = (np.array(found[key], float) for key in ("area", "low", "high"))
         pairs = [p for p in itertools.combinations(range(_K), 2) if np.isfinite(area[p])]
@@ -136,7 +125,7 @@ def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear"
         bold = [{EMOTIONS[i] for i in p} in [set(each) for each in named] for p in pairs]
         colours = [COLOUR["fear"] if each else "#8A8A8A" for each in bold]
         values, *ends = ([each[p] for p in pairs] for each in (area, low, high))
-        interval_plot(axis, range(len(pairs)), values, np.transpose(ends), colours, size=50, line=4)
+        plots.interval_plot(axis, range(len(pairs)), values, np.transpose(ends), colours, size=50, line=4)
         for y, (i, j) in enumerate(pairs):
             style = {"color": colours[y], "weight": "bold"} if bold[y] else {"color": INK}
             name = f"{EMOTIONS[i]} | {EMOTIONS[j]}"
@@ -153,7 +142,9 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
     face (s, s): only for orientation; its outlines lie under the colours.
     """
     names = [(title, which) for title in sets for which in ("fear", "surprise")]
-    figure, axes = small_multiples([""] * len(names), 2.55 * len(names) + 0.7, 3.1, frame="none", dpi=90)
+    figure, axes = plots.small_multiples(
+        [""] * len(names), 2.55 * len(names) + 0.7, 3.1, frame="none", dpi=90
+    )
     for axis, (title, which) in zip(axes, names, strict=True):
         maps = {k: confusion.to_pixels(np.array(m, float)) for k, m in sets[title].items() if k != "faces"}
         most = max(np.abs(each).max() for each in maps.values()) or 1
@@ -166,7 +157,7 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
         axis.set(xticks=[], yticks=[])
         axis.set_title(f"{which} faces", fontsize=10, color=COLOUR[which], weight="bold")
         axis.set_xlabel(title, fontsize=9)
-    bar = colour_bar(figure, shown, axes, shrink=0.75, aspect=16, ticks=(-1, 0, 1))
+    bar = plots.colour_bar(figure, shown, axes, shrink=0.75, aspect=16, ticks=(-1, 0, 1))
     bar.ax.set_yticklabels(["speaks for\nsurprise", "0", "speaks for\nfear"], fontsize=8.5)
     bar.solids.set_alpha(1)
     return figure
@@ -179,7 +170,9 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     """
     n, named = len(paths), {}
     titles = [*paths, *[""] * n]
-    figure, axes = small_multiples(titles, 3.05 * n, 4.3, n, percents="y", dpi=90, height_ratios=(1, 2.1))
+    figure, axes = plots.small_multiples(
+        titles, 3.05 * n, 4.3, n, percents="y", dpi=90, height_ratios=(1, 2.1)
+    )
     for top, axis, (steps, probabilities, pictures) in zip(axes[:n], axes[n:], paths.values(), strict=True):
         row = np.concatenate(list(pictures), 1)
         top.imshow(row, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
@@ -195,14 +188,14 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
                 axis.plot(steps, means[:, i], color="#DADADA", linewidth=1)
         axis.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), xlabel="share of the way to fear")
         axis.tick_params(labelsize=9)
-    legend_below(figure, named)
+    plots.legend_below(figure, named)
     axes[n].set_ylabel("probability (mean, middle half)")
     return figure
 
 
 def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20")) -> Figure:
     """``confusion.unit_shares`` as bars; those that the expert's table tells the two by are filled."""
-    figure, (axis,) = small_multiples([""], 8.6, 0.8 + 0.42 * len(found), frame="bottom", dpi=90)
+    figure, (axis,) = plots.small_multiples([""], 8.6, 0.8 + 0.42 * len(found), frame="bottom", dpi=90)
     for y, (unit, row) in enumerate(found.items()):
         colour = COLOUR["fear" if row["value"] >= 0 else "surprise"]
         face = colour if unit in expert else "white"
@@ -215,32 +208,32 @@ def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20"))
     axis.set_xlabel("← towards surprise      change of log p(fear) / p(surprise)      towards fear →")
     kinds = {"in the expert's table of differences": "#666666", "not in it: only stronger or weaker": "white"}
     square = _SQUARE | {"markeredgecolor": "#666666"}
-    legend_below(figure, {w: square | {"color": c} for w, c in kinds.items()}, "outside upper center")
+    plots.legend_below(figure, {w: square | {"color": c} for w, c in kinds.items()}, "outside upper center")
     return figure
 
 
 def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
     """With whom a second opinion sides if label and prediction differ: title -> {confusion: ``verdicts``}."""
     height = 0.95 + 0.36 * max(map(len, sets.values()))
-    figure, axes = small_multiples(sets, 9.5, height, frame="bottom", percents="x", dpi=90)
+    figure, axes = plots.small_multiples(sets, 9.5, height, frame="bottom", percents="x", dpi=90)
     keys, colours = ("with_answer", "neither", "with_label"), ("#0072B2", "#D0D0D0", "#D55E00")
     for axis, rows in zip(axes, sets.values(), strict=True):
         shares = {
             f"{name}\n{row['n']} pictures": [row[key] / max(row["n"], 1) for key in keys]
             for name, row in rows.items()
         }
-        stacked_bars(axis, shares, colours, 0.08)
+        plots.stacked_bars(axis, shares, colours, 0.08)
         axis.set_xlim(0, 1)
         axis.tick_params(axis="y", labelsize=8.5)
     words = ("sides with the network", "neither", "sides with the label")
-    legend_below(figure, {w: _SQUARE | {"color": c} for w, c in zip(words, colours, strict=True)})
+    plots.legend_below(figure, {w: _SQUARE | {"color": c} for w, c in zip(words, colours, strict=True)})
     return figure
 
 
 def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
     """The price of fear: title -> (``confusion.bias_curve``, ``confusion.tuned``), two panels a set."""
     titles = [text for title in sets for text in (title, "")]
-    figure, axes = small_multiples(titles, 9.5, 3.6 * len(sets), 2, percents="xy", dpi=90, sharex=True)
+    figure, axes = plots.small_multiples(titles, 9.5, 3.6 * len(sets), 2, percents="xy", dpi=90, sharex=True)
     kinds = [
         ("surprise_recall", "recall of surprise", "surprise"),
         ("precision", "precision of fear", "fear"),

@@ -14,20 +14,8 @@ import numpy as np
 
 from facelib.data import synthetic_faces
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting.plots import (
-    INK,
-    PALE,
-    THEIRS,
-    colour_bar,
-    confusion_axis,
-    heatmap,
-    interval_plot,
-    legend_below,
-    place_names,
-    sheet,
-    small_multiples,
-    stacked_bars,
-)
+from facelib.reporting import plots
+from facelib.reporting.plots import INK, PALE, THEIRS
 from facelib.study.dataset_audit import READERS
 from facelib.study.metrics import wilson
 
@@ -110,7 +98,7 @@ def describe(record: Mapping) -> str:
 def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     """Pictures of each class, one panel a set, and in the last panel how many times larger the largest is."""
     titles, widths = [*sets, "imbalance ratio"], [*[1.25] * len(sets), 1]
-    figure, (*axes, last) = small_multiples(
+    figure, (*axes, last) = plots.small_multiples(
         titles, 9.5, 3.3, frame="bottom", sharey=True, width_ratios=widths
     )
     for i, (axis, (title, found)) in enumerate(zip(axes, sets.items(), strict=True)):
@@ -121,7 +109,9 @@ def class_counts(sets: Mapping[str, Mapping]) -> Figure:
         )
         axis.set(xlim=(0, 1.45 * n.max()), xticks=[], xlabel=f"pictures (of {n.sum():,.0f})")
         y = np.arange(_K) + (0.18 if i else -0.18) * (len(sets) > 1)
-        interval_plot(last, y, ratio, np.stack([np.ones(_K), ratio], 1), COLOURS, filled=np.full(_K, not i))
+        plots.interval_plot(
+            last, y, ratio, np.stack([np.ones(_K), ratio], 1), COLOURS, filled=np.full(_K, not i)
+        )
         last.scatter([], [], color="white" if i else INK, edgecolor=INK, s=42, label=title)
         worst = int(np.nanargmax(ratio))
         last.text(1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=8.5, color=INK)
@@ -141,7 +131,7 @@ def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
 
     matrices = {title: np.array(found["agreement"]["matrix"], float) for title, found in sets.items()}
     titles = [f"{title}: {matrix.trace() / matrix.sum():.0%} agree" for title, matrix in matrices.items()]
-    figure, axes = small_multiples(titles, 4.9 * len(sets), 4.6, frame="none")
+    figure, axes = plots.small_multiples(titles, 4.9 * len(sets), 4.6, frame="none")
     for axis, matrix in zip(axes, matrices.values(), strict=True):
         share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
 
@@ -150,8 +140,8 @@ def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
             shown = share[row, column] >= 0.5
             return (f"{share[row, column]:.0f}", style) if shown else ("·", {"color": PALE})
 
-        heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=100)
-        confusion_axis(axis, "the annotators' leading answer", "what the label says")
+        plots.heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=100)
+        plots.confusion_axis(axis, "the annotators' leading answer", "what the label says")
         fear = EMOTIONS.index("fear")
         axis.add_patch(Rectangle((-0.5, fear - 0.5), _K, 1, fill=False, edgecolor=COLOURS[fear], linewidth=2))
     return figure
@@ -170,7 +160,9 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     gap = 0.018 * total
     starts = [np.r_[0, np.cumsum(matrix.sum(axis) + gap)[:-1]] for axis in (1, 0)]  # of labels, of answers
     left, right = (start.copy() for start in starts)
-    figure, (axis,) = small_multiples([f"{title}: where the pictures labelled {highlight} go"], 8.6, 5.4)
+    figure, (axis,) = plots.small_multiples(
+        [f"{title}: where the pictures labelled {highlight} go"], 8.6, 5.4
+    )
     moves = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
     for row, column in np.ndindex(_K, _K):
         a, b, n = left[row], right[column], matrix[row, column]
@@ -206,7 +198,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     ``facelib.study.dataset_audit``, whom rarity costs nothing, does not find; with 95 % intervals. The lines
     are the limits of that module: half an even share, and a recall of three quarters of the classes' mean.
     """
-    figure, axes = small_multiples(sets, 5.0 * len(sets), 4.7, percents="y", sharex=True, sharey=True)
+    figure, axes = plots.small_multiples(sets, 5.0 * len(sets), 4.7, percents="y", sharex=True, sharey=True)
     top, points = 0.8, []
     for axis, found in zip(axes, sets.values(), strict=True):
         recall, ends = _recall(found["best_recall"]["balanced"])
@@ -216,7 +208,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
         axis.axhspan(limit, 2, color="#7B4EA3", alpha=0.07, linewidth=0)
         axis.axvline(2, color=PALE, linewidth=0.9, linestyle="--")
         axis.axhline(limit, color=PALE, linewidth=0.9, linestyle="--")
-        interval_plot(axis, rarity, missed, ends, COLOURS, vertical=True, size=90)
+        plots.interval_plot(axis, rarity, missed, ends, COLOURS, vertical=True, size=90)
         points.append((rarity, missed))
         top = max(top, 1.06 * np.nanmax(ends))
         style = {"fontsize": 11, "style": "italic"}
@@ -228,7 +220,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     axes[0].set_xticks([0.5, 1, 2, 4, 8, 16], ["×0.5", "×1", "×2", "×4", "×8", "×16"])
     for axis, place in zip(axes, points, strict=True):
         axis.minorticks_off()
-        place_names(axis, *place, EMOTIONS, COLOURS, size=10, weight="bold")
+        plots.place_names(axis, *place, EMOTIONS, COLOURS, size=10, weight="bold")
     return figure
 
 
@@ -240,7 +232,7 @@ def best_recall(
     networks: title of a set -> (name, metrics of ``metrics.classification_metrics``) of a network on that
     set, whose recall is drawn beside the readers' as a cross.
     """
-    figure, axes = small_multiples(
+    figure, axes = plots.small_multiples(
         sets, 4.9 * len(sets), 4.8, frame="bottom", percents="x", sharex=True, sharey=True
     )
     legend = {}
@@ -249,7 +241,7 @@ def best_recall(
             axis.axhspan(y - 0.5, y + 0.5, color="#F4F4F4", linewidth=0)
         for (reader, (marker, full)), move in zip(_MARKS.items(), np.linspace(-0.24, 0.24, 4), strict=True):
             style = {"marker": marker, "filled": np.full(_K, full), "size": 34, "line": 1.8}
-            interval_plot(
+            plots.interval_plot(
                 axis, np.arange(_K) + move, *_recall(found["best_recall"][reader]), COLOURS, **style
             )
             face = INK if full else "white"
@@ -263,7 +255,7 @@ def best_recall(
         axis.axvline(1 / _K, color=PALE, linewidth=0.9, linestyle=":")
         axis.set_yticks(range(_K), EMOTIONS, fontsize=10)
         axis.set(xlim=(0, 1.02), ylim=(_K - 0.5, -0.5), xlabel="recall (dotted: guessing)")
-    legend_below(figure, legend)
+    plots.legend_below(figure, legend)
     return figure
 
 
@@ -275,7 +267,9 @@ def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
     gap, left, width = 4, 0.95, 8.0
     faces = synthetic_faces.contact_sheet(columns=columns, size=size, gap=gap)
     inch = (width - left) / faces.shape[1]
-    figure = sheet(width, faces.shape[0] * inch, layout=None, dpi=90)  # many grays: the notebook stays small
+    figure = plots.sheet(
+        width, faces.shape[0] * inch, layout=None, dpi=90
+    )  # many grays: the notebook stays small
     axis = figure.add_axes((left / width, 0, 1 - left / width, 1))
     axis.imshow(faces, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     style = {"ha": "right", "va": "center", "fontsize": 11, "weight": "bold"}
@@ -296,7 +290,7 @@ def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
     middle = np.mean(list(means.values()), axis=0)
     apart = {i: mean - middle - (mean - middle).mean() for i, mean in means.items()}
     most = max(np.abs(each).max() for each in apart.values()) or 1
-    figure = sheet(9.5, 3.0)
+    figure = plots.sheet(9.5, 3.0)
     grid = figure.subplots(2, _K)
     for i, (top, bottom) in enumerate(grid.T):
         top.set_title(EMOTIONS[i], fontsize=10, color=COLOURS[i], weight="bold")
@@ -309,13 +303,13 @@ def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
             axis.spines[:].set_visible(False)
     grid[0, 0].set_ylabel("mean", fontsize=9.5)
     grid[1, 0].set_ylabel("minus the mean\nof all classes", fontsize=9.5)
-    colour_bar(figure, shown, grid[1], "gray levels", shrink=0.8, aspect=14)
+    plots.colour_bar(figure, shown, grid[1], "gray levels", shrink=0.8, aspect=14)
     return figure
 
 
 def leaks(sets: Mapping[str, Mapping]) -> Figure:
     """How much of the two test splits also stands in Training: exact copies, and near ones."""
-    figure, (axis,) = small_multiples([""], 8.2, 0.75 + 0.85 * len(sets), frame="bottom", percents="x")
+    figure, (axis,) = plots.small_multiples([""], 8.2, 0.75 + 0.85 * len(sets), frame="bottom", percents="x")
     rows, ends = {}, []
     for title, found in sets.items():
         for split in ("PublicTest", "PrivateTest"):
@@ -323,14 +317,16 @@ def leaks(sets: Mapping[str, Mapping]) -> Figure:
             rows[f"{title}\n{split}"] = [leaked[kind] / n for kind in ("leaked", "near_leaked")]
             ends.append((sum(rows[f"{title}\n{split}"]), n))
     colours = {"to the pixel": THEIRS, "nearly (perceptual hash and correlation)": "#EEBF99"}
-    stacked_bars(axis, rows, list(colours.values()), 0.012, lambda share, y: f"{share * ends[y][1]:,.0f}")
+    plots.stacked_bars(
+        axis, rows, list(colours.values()), 0.012, lambda share, y: f"{share * ends[y][1]:,.0f}"
+    )
     for y, (share, n) in enumerate(ends):
         axis.text(share + 0.001, y, f" {share:.1%} of {n:,}", va="center", fontsize=9, color=INK)
     most = max(share for share, _ in ends)
     axis.set(xlim=(0, 1.28 * max(most, 0.01)), xlabel="share of the split that also stands in Training")
     square = {"marker": "s", "linestyle": ""}
     legend = {text: square | {"color": colour} for text, colour in colours.items()}
-    legend_below(figure, legend, "outside upper center")
+    plots.legend_below(figure, legend, "outside upper center")
     return figure
 
 
@@ -344,7 +340,7 @@ def twins(found: Mapping, title: str) -> Figure:
     n, differ = (np.array([counted[e][key] for e in EMOTIONS], float) for key in ("pairs", "differ"))
     share, (low, high) = differ / np.where(n > 0, n, np.nan), wilson(differ, n)
     heading = f"{title}: one photograph, two labels"
-    figure, (axis,) = small_multiples([heading], 8.2, 2.9, frame="bottom", percents="x")
+    figure, (axis,) = plots.small_multiples([heading], 8.2, 2.9, frame="bottom", percents="x")
     axis.barh(EMOTIONS, share, color=COLOURS, height=0.7)
     axis.hlines(range(_K), low, high, color=INK, linewidth=1.4)
     for y in np.flatnonzero(n):
@@ -361,7 +357,7 @@ def quality_distributions(
 
     rows: ``Audit.rows``. other: the metrics of another audit, whose medians are marked.
     """
-    figure, axes = small_multiples(MEASURES.values(), 9.5, 5.6, columns=2, sharex=True)
+    figure, axes = plots.small_multiples(MEASURES.values(), 9.5, 5.6, columns=2, sharex=True)
     for axis, measure in zip(axes, MEASURES, strict=True):
         values = [rows.loc[(rows.label == i) & ~rows.constant, measure] for i in range(_K)]
         boxes = axis.boxplot(

@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting.plots import (
-    COLOUR,
-    INK,
-    PALE,
-    colour_names,
-    end_labels,
-    interval_plot,
-    legend_below,
-    sheet,
-    small_multiples,
-)
+from facelib.reporting import plots
+from facelib.reporting.plots import COLOUR, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +23,7 @@ def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Fig
     """A row of faces for each name: name -> (n, 48, 48) uint8. An emotion's name stands in its colour."""
     strips = [_strip(each, enlarge, gap) for each in rows.values()]
     height, width = len(strips) * strips[0].shape[0], max(strip.shape[1] for strip in strips)
-    figure = sheet(1.0 + width / 110, 0.15 + height / 110)
+    figure = plots.sheet(1.0 + width / 110, 0.15 + height / 110)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, strip) in zip(axes, zip(rows, strips, strict=True), strict=True):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -48,7 +39,7 @@ def learning(rows: list[Mapping], started: float | None = None) -> Figure:
 
     rows: of its ``log.jsonl``. started: the epoch from which it quantizes, a dashed line.
     """
-    figure, axes = small_multiples(["PSNR, dB", "SSIM", "perplexity"], 8.6, 2.6)
+    figure, axes = plots.small_multiples(["PSNR, dB", "SSIM", "perplexity"], 8.6, 2.6)
     for axis, key in zip(axes, ("psnr", "ssim", "perplexity"), strict=True):
         there = [row for row in rows if key in row]
         axis.plot([row["epoch"] for row in there], [row[key] for row in there], ".-", color=COLOURS[0])
@@ -63,7 +54,7 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
 
     points: (n, 2). books: title -> codes (k, 2).
     """
-    figure, axes = small_multiples(books, 2.45 * len(books), 2.75, frame="none")
+    figure, axes = plots.small_multiples(books, 2.45 * len(books), 2.75, frame="none")
     for axis, book in zip(axes, books.values(), strict=True):
         code = ((points[:, None] - book) ** 2).sum(-1).argmin(1)
         alive = np.bincount(code, minlength=len(book)) > 0
@@ -87,7 +78,7 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
 
     edge = 0.6 + np.abs(codes).max()
     z, q = np.linspace(-edge, edge, 1501), written(latents)
-    figure, (axis,) = small_multiples([""], 8.6, 3.0)
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0)
     axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
     axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
     axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
@@ -106,12 +97,12 @@ def curves(curves: Mapping[str, np.ndarray], highest: float, unit: str) -> Figur
 
     curves: name -> (n,), nan where there is nothing yet. highest: the end of the axis.
     """
-    figure, (axis,) = small_multiples([""], 8.6, 3.0, percents="x")
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0, percents="x")
     colours = [COLOURS[i] for i in (0, 3, 1, 4, 2, 6, 5)][: len(curves)]
     for curve, colour in zip(curves.values(), colours, strict=True):
         axis.plot(np.arange(1, len(curve) + 1) / len(curve), curve, color=colour, linewidth=1.8)
     ends = [curve[-1] for curve in curves.values()]
-    end_labels(axis, 1.012, ends, curves, colours, highest / 15, weight="normal")
+    plots.end_labels(axis, 1.012, ends, curves, colours, highest / 15, weight="normal")
     axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training", ylabel=unit)
     return figure
 
@@ -125,7 +116,7 @@ def codebooks(books: np.ndarray, counts: np.ndarray) -> Figure:
     places = (books - books.mean(1, keepdims=True)) @ directions.T  # (depth, codes, 2)
     edge = 1.05 * np.abs(places).max()
     titles = [f"code {i + 1}" for i in range(len(books))]
-    figure, axes = small_multiples(titles, 2.2 * len(books), 2.45, sharex=True, sharey=True)
+    figure, axes = plots.small_multiples(titles, 2.2 * len(books), 2.45, sharex=True, sharey=True)
     for i, axis in enumerate(axes):
         area = 4 * counts[i] / max(counts[i].mean(), 1e-9)
         axis.scatter(*places[i].T, s=area, color=COLOURS[4], alpha=0.45, linewidths=0)
@@ -141,7 +132,7 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """
     from matplotlib.colors import to_rgb
 
-    figure, axes = small_multiples([""] * len(maps), 1.55 * len(maps), 1.85, frame="none")
+    figure, axes = plots.small_multiples([""] * len(maps), 1.55 * len(maps), 1.85, frame="none")
     for axis, (name, (face, share)) in zip(axes, maps.items(), strict=True):
         colour = COLOUR[name]
         large = np.kron(share, np.ones((face.shape[0] // share.shape[0],) * 2))[..., None]
@@ -158,7 +149,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
 
     arrow: from which of them to which.
     """
-    figure, (axis,) = small_multiples([""], 7.6, 3.1, percents="y")
+    figure, (axis,) = plots.small_multiples([""], 7.6, 3.1, percents="y")
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
         axis.scatter(*place, s=80, color=colour, zorder=3)
@@ -184,7 +175,7 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         "real": "real faces, their labels",
     }
     colours = dict(zip(rows, (INK, COLOURS[4], COLOURS[3], PALE), strict=False))
-    figure, (axis,) = small_multiples([""], 8.6, 3.6, frame="bottom", percents="x")
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.6, frame="bottom", percents="x")
     names = [*EMOTIONS, "mean"]
     for i, key in enumerate(rows):
         recall, ends, mean = (
@@ -195,14 +186,14 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         values = [*(recall[e] for e in EMOTIONS), mean]
         both = [*(ends[e] for e in EMOTIONS), found[key]["balanced_accuracy_interval"]]
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
-        interval_plot(axis, y, values, both, colours[key], size=34, line=1.5)
+        plots.interval_plot(axis, y, values, both, colours[key], size=34, line=1.5)
     axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
     axis.text(1 / len(EMOTIONS), -0.6, " chance", color=PALE, fontsize=8.5, va="center")
     axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
     axis.set_yticks(range(len(names)), names, weight="bold")
-    colour_names(axis.get_yticklabels())
+    plots.colour_names(axis.get_yticklabels())
     axis.set(ylim=(len(names) - 0.4, -0.8), xlim=(0, 1))
-    legend_below(figure, {title: colours[key] for key, title in rows.items()})
+    plots.legend_below(figure, {title: colours[key] for key, title in rows.items()})
     return figure
 
 

@@ -15,19 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import EMOTIONS
-from facelib.reporting.plots import (
-    BAND,
-    COLOUR,
-    INK,
-    PALE,
-    colour_names,
-    end_labels,
-    few_ticks,
-    interval_plot,
-    legend_below,
-    small_multiples,
-    stacked_bars,
-)
+from facelib.reporting import plots
+from facelib.reporting.plots import BAND, COLOUR, INK, PALE
 from facelib.reporting.study_figures import VIEWS
 from facelib.study.metrics import bins, excess, expected_error, honest_error, knowing, rejection, wilson
 from facelib.study.significance import holm
@@ -112,7 +101,7 @@ def overview(
     titles = [f"recall of {m}" if m in EMOTIONS else _TITLES[m] for m in metrics] + ["calibration error"]
     colours = [*(COLOUR.get(m, INK) for m in metrics), INK]
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
-    figure, axes = small_multiples(titles, 2.3 + 1.55 * len(titles), 0.75 + 0.62 * n, **options)
+    figure, axes = plots.small_multiples(titles, 2.3 + 1.55 * len(titles), 0.75 + 0.62 * n, **options)
     found = [record["metrics"] for record in records.values()]
     for axis, metric in zip(axes, (*metrics, None), strict=True):
         if metric:
@@ -127,11 +116,11 @@ def overview(
             if np.isfinite(value):
                 axis.annotate(f"{100 * value:.1f}", (value, y), (0, 7), textcoords="offset points",
                               ha="center", fontsize=9, color=INK)  # fmt: skip
-        interval_plot(axis, range(n), values, ends, _colours(records), size=52)
+        plots.interval_plot(axis, range(n), values, ends, _colours(records), size=52)
         if metric in marks:
             axis.axvline(marks[metric], color=PALE, linewidth=1.2, linestyle=":", zorder=0.6)
         axis.margins(x=0.14)
-        axis.xaxis.set_major_locator(few_ticks())
+        axis.xaxis.set_major_locator(plots.few_ticks())
         axis.tick_params(labelsize=8.5)
     axes[-1].set_xlim(left=0)
     axes[0].set_yticks(range(n), [""] * n)
@@ -151,7 +140,7 @@ def overview(
         axes[0].annotate(" · ".join(lines), (-0.04, y), (0, -8), fontsize=8, color="#777777", **style)
     keys = {"95% interval": {"color": INK, "linewidth": 2.2, "alpha": 0.5}}
     keys |= {_PEOPLE: {"color": PALE, "linestyle": ":"}} if marks else {}
-    legend_below(figure, keys | {"an honest network's error": {"color": BAND, "linewidth": 8}})
+    plots.legend_below(figure, keys | {"an honest network's error": {"color": BAND, "linewidth": 8}})
     return figure
 
 
@@ -162,7 +151,7 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     """
     pairs = {n: r["metrics"]["against"] for n, r in records.items() if r["metrics"]["against"]["model"] != n}
     p_values = holm([one["p"] for one in pairs.values()])
-    figure, (axis,) = small_multiples([""], 8.6, 0.75 + 0.5 * max(len(pairs), 1), frame="none")
+    figure, (axis,) = plots.small_multiples([""], 8.6, 0.75 + 0.5 * max(len(pairs), 1), frame="none")
     most = max((one[key] for one in pairs.values() for key in ("only_a", "only_b")), default=1) or 1
     for y, (name, one) in enumerate(pairs.items()):
         for side, key, who in ((-1, "only_b", name), (1, "only_a", one["model"])):
@@ -186,15 +175,15 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
 
 def recalls(records: Mapping[str, Mapping], marks: Mapping[str, float] | None = None) -> Figure:
     """Recall of each emotion, a dot with its interval for each network; marks: dotted lines, as above."""
-    figure, (axis,) = small_multiples([""], 9.5, 3.1, percents="y")
+    figure, (axis,) = plots.small_multiples([""], 9.5, 3.1, percents="y")
     for i, emotion in enumerate(EMOTIONS):
         values, ends = zip(*(find(record["metrics"], emotion) for record in records.values()), strict=True)
         x = i + _side_by_side(len(records), 0.72 / max(len(records), 1))
-        interval_plot(axis, x, values, ends, _colours(records), vertical=True, size=52)
+        plots.interval_plot(axis, x, values, ends, _colours(records), vertical=True, size=52)
         if marks and emotion in marks:
             axis.hlines(marks[emotion], i - 0.44, i + 0.44, color=INK, linewidth=1.3, linestyle=":")
     axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, fontsize=10.5)
-    colour_names(axis.get_xticklabels())
+    plots.colour_names(axis.get_xticklabels())
     axis.set(ylim=(0, 1), ylabel="recall", xlim=(-0.55, len(EMOTIONS) - 0.45))
     _legend(figure, records, {_PEOPLE: {"linestyle": ":", "color": INK}} if marks else {})
     axis.tick_params(axis="x", length=0)
@@ -213,7 +202,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     columns = min(columns, max(len(curves), 1))
     height = -(-len(curves) // columns) * (9.5 / columns + 0.25 if columns > 2 else 3.6)
     options = {"percents": "xy", "colours": _colours(curves), "sharex": True, "sharey": True}
-    figure, axes = small_multiples(map(title, curves), 9.5, height, columns, **options)
+    figure, axes = plots.small_multiples(map(title, curves), 9.5, height, columns, **options)
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
         count, confidence, hits = bins(curve)
         many, edges = count >= FEW, np.array(curve["edges"], float)
@@ -223,7 +212,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
         x, share, colour = confidence[many], hits[many] / count[many], _colour(name)
         ends = np.transpose(wilson(hits[many], count[many]))
         axis.plot(x, share, color=colour, linewidth=1.6)
-        interval_plot(axis, x, share, ends, colour, vertical=True, size=36, line=2)
+        plots.interval_plot(axis, x, share, ends, colour, vertical=True, size=36, line=2)
         least, _, most = honest_error(curve)
         words = f"error {expected_error(curve):.1%}, honest {100 * least:.1f} to {most:.1%}"
         axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=8.5, color=INK)
@@ -237,7 +226,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
 
 def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
     """Accuracy of the predictions left when unsure ones are refused (``rejection``), with intervals."""
-    figure, (axis,) = small_multiples([""], 8.2, 4.0, percents="xy")
+    figure, (axis,) = plots.small_multiples([""], 8.2, 4.0, percents="xy")
     ends = {}
     for name, curve in curves.items():
         found = rejection(curve)
@@ -247,7 +236,7 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
         axis.plot(x, y, "o-", color=_colour(name), linewidth=2, markersize=4)
         ends[f"{title(name)} {100 * y[0]:.0f}"] = y[0]
     gap = 0.034 * np.diff(axis.get_ylim())[0] / 0.6
-    end_labels(axis, 1.015, list(ends.values()), ends, _colours(curves), gap, fontsize=9.5)
+    plots.end_labels(axis, 1.015, list(ends.values()), ends, _colours(curves), gap, fontsize=9.5)
     axis.axhline(goal, color=PALE, linewidth=0.9, linestyle=":")
     axis.set(xlim=(0, 1), xlabel="coverage: share of faces that get an answer", ylabel="accuracy of these")
     return figure
@@ -256,12 +245,12 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
 def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
     """Accuracy against parameters, and against milliseconds a face: 64 at once, and one alone (open)."""
     paid = {name: row for name, row in costs(speed).items() if name in records}
-    figure, axes = small_multiples(["", ""], 9.5, 3.4, percents="y", sharey=True)
+    figure, axes = plots.small_multiples(["", ""], 9.5, 3.4, percents="y", sharey=True)
     for name, row in paid.items():
         value, ends = find(records[name]["metrics"], "accuracy")
         for axis, key in zip(axes, ("parameters", "of_64_ms_a_face"), strict=True):
             if row.get(key):
-                interval_plot(axis, row[key], value, ends, _colour(name), vertical=True, size=52)
+                plots.interval_plot(axis, row[key], value, ends, _colour(name), vertical=True, size=52)
         times = sorted((row["of_64_ms_a_face"], row["one_face_ms"]))
         axes[1].hlines(value, *times, color=_colour(name), alpha=0.6)
         style = {"s": 44, "facecolor": "white", "edgecolor": _colour(name), "zorder": 3}
@@ -283,7 +272,7 @@ def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", 
     """Each network under each of ``VIEWS``: as it is, without leaked pictures, marked by the majority."""
     metrics = tuple(metrics)
     titles = [_TITLES.get(metric, metric) for metric in metrics]
-    figure, axes = small_multiples(titles, 9.5, 3.5, percents="y")
+    figure, axes = plots.small_multiples(titles, 9.5, 3.5, percents="y")
     words = ("PrivateTest\nas it is", "without leaked\npictures", "marked by the\nmajority")
     shown = {
         view: text
@@ -297,7 +286,7 @@ def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", 
             values, ends = zip(*(find(part, metric) for part in parts), strict=True)
             x = np.arange(len(shown)) + move
             axis.plot(x, values, color=_colour(name), linewidth=1.6)
-            interval_plot(axis, x, values, ends, _colour(name), vertical=True)
+            plots.interval_plot(axis, x, values, ends, _colour(name), vertical=True)
         axis.set_xticks(range(len(shown)), shown.values(), fontsize=9)
         axis.set_xlim(-0.4, len(shown) - 0.6)
         axis.yaxis.grid(color="#EEEEEE")
@@ -319,14 +308,14 @@ STAGES = {
 
 def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
     """Where the time goes: title -> {stage of ``STAGES``: milliseconds}, a stacked bar for each title."""
-    figure, (axis,) = small_multiples([""], 8.6, 0.95 + 0.46 * len(times), frame="bottom")
+    figure, (axis,) = plots.small_multiples([""], 8.6, 0.95 + 0.46 * len(times), frame="bottom")
     rows = {name: [parts.get(stage, 0) for stage in STAGES] for name, parts in times.items()}
     most = max(map(sum, rows.values()))
 
     def words(value: float, _: int) -> str:
         return f"{value:.{int(value < 9.95)}f}"
 
-    stacked_bars(axis, rows, list(STAGES.values()), 0.045 * most, words)
+    plots.stacked_bars(axis, rows, list(STAGES.values()), 0.045 * most, words)
     for y, total in enumerate(map(sum, rows.values())):
         axis.text(
             total + most / 90, y, f"{total:.0f} ms", va="center", fontsize=9.5, weight="bold", color=INK
@@ -334,7 +323,7 @@ def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.set(xlim=(0, 1.1 * most), xlabel="milliseconds of one processor core")
     square = {"marker": "s", "linestyle": ""}
     keys = {stage: square | {"color": colour} for stage, colour in STAGES.items()}
-    legend_below(figure, keys, "outside upper center")
+    plots.legend_below(figure, keys, "outside upper center")
     return figure
 
 
@@ -346,7 +335,7 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     """
     titles = ("faces that keep their emotion", "probability that changes its place")
     options = {"frame": "bottom", "percents": "x", "sharey": True, "width_ratios": (1.35, 1)}
-    figure, (left, right) = small_multiples(titles, 9.5, 0.95 + 0.36 * len(pairs), **options)
+    figure, (left, right) = plots.small_multiples(titles, 9.5, 0.95 + 0.36 * len(pairs), **options)
     names = list(dict.fromkeys(name for each in pairs.values() for name in each))
     moves = dict(zip(names, _side_by_side(len(names), 0.24), strict=True))
     for y, each in enumerate(pairs.values()):
@@ -355,8 +344,8 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
         for name, (before, after) in each.items():
             same, place = before.argmax(1) == after.argmax(1), y + moves[name]
             ends, moved = wilson(same.sum(), len(same)), np.abs(after - before).sum(1).mean() / 2
-            interval_plot(left, place, same.mean(), ends, _colour(name), size=52, line=2)
-            interval_plot(right, place, moved, (np.nan, np.nan), _colour(name), size=52)
+            plots.interval_plot(left, place, same.mean(), ends, _colour(name), size=52, line=2)
+            plots.interval_plot(right, place, moved, (np.nan, np.nan), _colour(name), size=52)
     left.set_yticks(range(len(pairs)), pairs, fontsize=9.5)
     left.set_ylim(len(pairs) - 0.4, -0.6)
     left.set_xlim(right=1.02)
@@ -387,4 +376,4 @@ def _short(value: float, _: int) -> str:
 
 def _legend(figure, names: Iterable[str], extra: Mapping[str, Mapping] | None = None) -> None:
     """Networks below a figure, then what else is to be explained."""
-    legend_below(figure, {title(name): _colour(name) for name in names} | dict(extra or {}))
+    plots.legend_below(figure, {title(name): _colour(name) for name in names} | dict(extra or {}))

@@ -15,21 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting.plots import (
-    BAND,
-    COLOUR,
-    INK,
-    PALE,
-    colour_bar,
-    colour_names,
-    end_labels,
-    few_ticks,
-    heatmap,
-    interval_plot,
-    legend_below,
-    place_names,
-    small_multiples,
-)
+from facelib.reporting import plots
+from facelib.reporting.plots import BAND, COLOUR, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +80,7 @@ def methods(
     size = 2.2 + 1.72 * len(metrics), 1.05 + 0.29 * len(rows)
     titles, colours = zip(*((_TITLES[m], _COLOUR.get(m, INK)) for m in metrics), strict=True)
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
-    figure, axes = small_multiples(titles, *size, **options)
+    figure, axes = plots.small_multiples(titles, *size, **options)
     for axis, metric, colour in zip(axes, metrics, colours, strict=True):
         values, ends, runs = zip(*(find(row, metric, view) for row in rows), strict=True)
         axis.axvspan(*ends[0], color=BAND, linewidth=0)
@@ -101,17 +88,17 @@ def methods(
         axis.hlines(range(len(rows)), 0, 1, color="#E4E4E4", linewidth=0.6, zorder=0.5,
                     transform=axis.get_yaxis_transform())  # fmt: skip
         held = [row is first or change(row, metric, view)[2] for row in rows]
-        interval_plot(axis, range(len(rows)), values, ends, colour, filled=held, size=38, line=1.6)
+        plots.interval_plot(axis, range(len(rows)), values, ends, colour, filled=held, size=38, line=1.6)
         for y, each in enumerate(runs):
             axis.vlines(each, y - 0.2, y + 0.2, color=colour, linewidth=0.8, alpha=0.75)
         axis.axhline(0.5, color=PALE, linewidth=0.6)
-        axis.xaxis.set_major_locator(few_ticks())
+        axis.xaxis.set_major_locator(plots.few_ticks())
         axis.tick_params(labelsize=8.5)
     axes[0].set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=9.5)
     axes[0].get_yticklabels()[0].set_weight("bold")
     axes[0].set_ylim(len(rows) - 0.5, -0.6)
     dot = {"marker": "o", "linestyle": "", "color": INK}
-    legend_below(
+    plots.legend_below(
         figure,
         {
             "differs from nothing, also after Holm": dot,
@@ -142,7 +129,7 @@ def trade(record: Mapping, view: str = "all") -> Figure:
     found = [[change(row, metric, view) for row in rows] for metric in ("accuracy", "balanced_accuracy")]
     x, y = (100 * np.array([value for value, _, _ in changes]) for changes in found)
     xs, ys = (100 * np.array([ends for _, ends, _ in changes]) for changes in found)
-    figure, (axis,) = small_multiples([""], 8.2, 6.0)
+    figure, (axis,) = plots.small_multiples([""], 8.2, 6.0)
     axis.hlines(y, *xs.T, color=PALE, linewidth=0.8, alpha=0.45)
     axis.vlines(x, *ys.T, color=PALE, linewidth=0.8, alpha=0.45)
     faces = [COLOURS[1] if held else "white" for _, _, held in found[1]]
@@ -159,7 +146,7 @@ def trade(record: Mapping, view: str = "all") -> Figure:
     axis.legend(frameon=False, fontsize=8.5, loc="lower left")
     axis.xaxis.set_major_formatter(_points)
     axis.yaxis.set_major_formatter(_points)
-    place_names(axis, x, y, [*(row["title"] for row in rows), "nothing"])
+    plots.place_names(axis, x, y, [*(row["title"] for row in rows), "nothing"])
     return figure
 
 
@@ -173,7 +160,7 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
     found = [[change(row, emotion, view) for emotion in EMOTIONS] for row in rows]
     points = 100 * np.array([[cell[0] for cell in line] for line in found])
     most = max(np.nanmax(np.abs(points)), 1)
-    figure, (axis,) = small_multiples([""], 8.0, 0.75 + 0.29 * len(rows), frame="none")
+    figure, (axis,) = plots.small_multiples([""], 8.0, 0.75 + 0.29 * len(rows), frame="none")
 
     def words(y, x):
         value = points[y, x]
@@ -183,11 +170,11 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
         return text, {} if abs(value) > most / 4 else {"color": "#777777"}
 
     options = {"cmap": "RdBu", "vmin": -most, "vmax": most, "aspect": "auto", "alpha": 0.9}
-    shown = heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
+    shown = plots.heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
     axis.xaxis.tick_top()
-    colour_names(axis.get_xticklabels())
+    plots.colour_names(axis.get_xticklabels())
     axis.tick_params(length=0)
-    bar = colour_bar(figure, shown, axis, "change in recall, points", fraction=0.03)
+    bar = plots.colour_bar(figure, shown, axis, "change in recall, points", fraction=0.03)
     bar.ax.yaxis.set_major_formatter(_points)
     return figure
 
@@ -202,7 +189,7 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
     values = np.array([[find(row, metric, view)[0] for row in rows] for view in shown])  # (v, arms)
     ranks = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
     size = 3.2 + 2.3 * len(shown), 0.8 + 0.29 * len(rows)
-    figure, (axis,) = small_multiples([""], *size, frame="none")
+    figure, (axis,) = plots.small_multiples([""], *size, frame="none")
     for i, row in enumerate(rows):
         moved = np.ptp(ranks[:, i]) >= movers
         none = row["name"] == "none"
@@ -235,7 +222,7 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
     rows = [row for row in record["metrics"]["rows"] if row.get("curve") is not None]
     titles, height = [fill(row["title"], 34) for row in rows], 0.35 + 1.95 * -(-len(rows) // columns)
     options = {"frame": "bottom", "percents": "xy", "sharex": True, "sharey": True}
-    figure, axes = small_multiples(titles, 9.5, height, columns, **options)
+    figure, axes = plots.small_multiples(titles, 9.5, height, columns, **options)
     rare = [EMOTIONS.index(emotion) for emotion in ("disgust", "fear")]
     rest = [i for i in range(len(EMOTIONS)) if i not in rare]
     names, colours = ("disgust", "fear", "others"), [*(COLOURS[i] for i in rare), INK]
@@ -248,7 +235,7 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
             axis.plot(x, line, "o-", color=colour, linewidth=2.2, markersize=4, markevery=[-1], label=name)
         ends = [line[-1] for line in lines]
         texts = [f"{name} {100 * end:.0f}" for name, end in zip(names, ends, strict=True)]
-        end_labels(axis, 1.04, ends, texts, colours, 0.115, fontsize=8.5)
+        plots.end_labels(axis, 1.04, ends, texts, colours, 0.115, fontsize=8.5)
         axis.set(xlim=(0, 1.42), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         axis.tick_params(labelsize=8.5)
         axis.spines["bottom"].set_bounds(0, 1)
