@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _K = len(EMOTIONS)
 _AT = {name: i for i, name in enumerate(EMOTIONS)}
-_SQUARE = {"marker": "s", "linestyle": ""}
 
 
 def matrices(sets: Mapping[str, Mapping]) -> Figure:
@@ -111,7 +110,7 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
             bar.set_alpha(0.6)
         plots.colour_names(axis.get_yticklabels())
         axis.set(xlim=(0, 1), xlabel=f"labels of the {found['k']} nearest pictures")
-    plots.legend_below(figure, {name: _SQUARE | {"color": colour} for name, colour in COLOUR.items()})
+    plots.legend_below(figure, {name: plots.SQUARE | {"color": colour} for name, colour in COLOUR.items()})
     return figure
 
 
@@ -207,7 +206,7 @@ def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20"))
     axis.invert_yaxis()
     axis.set_xlabel("← towards surprise      change of log p(fear) / p(surprise)      towards fear →")
     kinds = {"in the expert's table of differences": "#666666", "not in it: only stronger or weaker": "white"}
-    square = _SQUARE | {"markeredgecolor": "#666666"}
+    square = plots.SQUARE | {"markeredgecolor": "#666666"}
     plots.legend_below(figure, {w: square | {"color": c} for w, c in kinds.items()}, "outside upper center")
     return figure
 
@@ -226,7 +225,7 @@ def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
         axis.set_xlim(0, 1)
         axis.tick_params(axis="y", labelsize=8.5)
     words = ("sides with the network", "neither", "sides with the label")
-    plots.legend_below(figure, {w: _SQUARE | {"color": c} for w, c in zip(words, colours, strict=True)})
+    plots.legend_below(figure, {w: plots.SQUARE | {"color": c} for w, c in zip(words, colours, strict=True)})
     return figure
 
 

@@ -86,7 +86,7 @@ def describe(record: Mapping) -> str:
         lines[-1] = lines[-1][:-1] + f"; voters see no usable face in {found['no_face']:,}"
         lines[-1] += f" and agree on another emotion than the label in {found['suspect']:,}."
     if "check" in found:
-        lines += ["", "Compared with the truth, which is known of drawn faces:"]
+        lines += ["", "Compared with the truth, which is known of synthetic faces:"]
         for name, score in found["check"].items():
             line = f"  {name.replace('_', ' '):<16}{score['true']:>6,} true, {score['found']:>6,} found"
             if score.get("precision") is not None and score.get("recall") is not None:
@@ -98,20 +98,17 @@ def describe(record: Mapping) -> str:
 def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     """Pictures of each class, one panel a set, and in the last panel how many times larger the largest is."""
     titles, widths = [*sets, "imbalance ratio"], [*[1.25] * len(sets), 1]
-    figure, (*axes, last) = plots.small_multiples(
-        titles, 9.5, 3.3, frame="bottom", sharey=True, width_ratios=widths
-    )
+    options = {"frame": "bottom", "sharey": True, "width_ratios": widths}
+    figure, (*axes, last) = plots.small_multiples(titles, 9.5, 3.3, **options)
     for i, (axis, (title, found)) in enumerate(zip(axes, sets.items(), strict=True)):
         n, ratio = _column(found, "n"), _column(found, "imbalance")
         bars = axis.barh(EMOTIONS, n, color=COLOURS, height=0.72)
-        axis.bar_label(
-            bars, [f" {count:,.0f} · {count / n.sum():.1%}" for count in n], fontsize=8.5, color=INK
-        )
+        texts = [f" {count:,.0f} · {count / n.sum():.1%}" for count in n]
+        axis.bar_label(bars, texts, fontsize=8.5, color=INK)
         axis.set(xlim=(0, 1.45 * n.max()), xticks=[], xlabel=f"pictures (of {n.sum():,.0f})")
         y = np.arange(_K) + (0.18 if i else -0.18) * (len(sets) > 1)
-        plots.interval_plot(
-            last, y, ratio, np.stack([np.ones(_K), ratio], 1), COLOURS, filled=np.full(_K, not i)
-        )
+        ends = np.stack([np.ones(_K), ratio], 1)
+        plots.interval_plot(last, y, ratio, ends, COLOURS, filled=np.full(_K, not i))
         last.scatter([], [], color="white" if i else INK, edgecolor=INK, s=42, label=title)
         worst = int(np.nanargmax(ratio))
         last.text(1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=8.5, color=INK)
@@ -158,7 +155,9 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     matrix = np.array(found["agreement"]["matrix"], float)
     chosen, total = EMOTIONS.index(highlight), matrix.sum()
     gap = 0.018 * total
-    starts = [np.r_[0, np.cumsum(matrix.sum(axis) + gap)[:-1]] for axis in (1, 0)]  # of labels, of answers
+    starts = [
+        np.r_[0, np.cumsum(matrix.sum(axis) + gap)[:-1]] for axis in (1, 0)
+    ]  # of labels, of leading votes
     left, right = (start.copy() for start in starts)
     figure, (axis,) = plots.small_multiples(
         [f"{title}: where the pictures labelled {highlight} go"], 8.6, 5.4
@@ -324,9 +323,8 @@ def leaks(sets: Mapping[str, Mapping]) -> Figure:
         axis.text(share + 0.001, y, f" {share:.1%} of {n:,}", va="center", fontsize=9, color=INK)
     most = max(share for share, _ in ends)
     axis.set(xlim=(0, 1.28 * max(most, 0.01)), xlabel="share of the split that also stands in Training")
-    square = {"marker": "s", "linestyle": ""}
-    legend = {text: square | {"color": colour} for text, colour in colours.items()}
-    plots.legend_below(figure, legend, "outside upper center")
+    keys = {text: plots.SQUARE | {"color": colour} for text, colour in colours.items()}
+    plots.legend_below(figure, keys, "outside upper center")
     return figure
 
 

@@ -124,6 +124,9 @@ def _facts(extension: str, weights: str | None) -> dict:
 THEIRS, OURS = "#D55E00", "#0072B2"
 #: Words and lines, and what stands behind them; bands and grids.
 INK, PALE, BAND = "#333333", "#9A9A9A", "#E6E6E6"
+#: What legends show for an open dot, and for the parts of bars of a colour (``SQUARE | {"color": ...}``).
+OPEN = {"marker": "o", "linestyle": "", "markersize": 7, "color": INK, "markerfacecolor": "white"}
+SQUARE = {"marker": "s", "linestyle": "", "markersize": 7}
 #: Emotion -> its colour in every figure.
 COLOUR = dict(zip(EMOTIONS, COLOURS, strict=True))
 
@@ -303,10 +306,12 @@ def colour_bar(figure: Figure, shown, axes, label: str = "", **options):
     return bar
 
 
-def few_ticks():
+def few_ticks(axis: Axes) -> None:
+    """About three round numbers below a narrow axis."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(3, steps=[1, 2, 2.5, 5, 10])
+    axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+    axis.tick_params(labelsize=8.5)
 
 
 def percent(value: float, _: int = 0) -> str:

@@ -120,17 +120,12 @@ def overview(
         if metric in marks:
             axis.axvline(marks[metric], color=PALE, linewidth=1.2, linestyle=":", zorder=0.6)
         axis.margins(x=0.14)
-        axis.xaxis.set_major_locator(plots.few_ticks())
-        axis.tick_params(labelsize=8.5)
+        plots.few_ticks(axis)
     axes[-1].set_xlim(left=0)
     axes[0].set_yticks(range(n), [""] * n)
     axes[0].set_ylim(n - 0.5, -0.7)
-    style = {
-        "xycoords": ("axes fraction", "data"),
-        "ha": "right",
-        "va": "center",
-        "textcoords": "offset points",
-    }
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    style = place | {"ha": "right", "va": "center"}
     for y, name in enumerate(records):
         row = paid.get(name, {})
         lines = [f"{row['parameters'] / 1e6:.2g} M parameters"] if row.get("parameters") else []
@@ -262,9 +257,7 @@ def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
         axis.xaxis.set_major_formatter(_short)
         axis.grid(color="#EEEEEE")
     axes[0].set_ylabel("accuracy")
-    style = {"marker": "o", "linestyle": "", "markeredgecolor": INK}
-    extra = {w: style | {"markerfacecolor": f} for w, f in (("64 at once", INK), ("one alone", "white"))}
-    _legend(figure, paid, extra)
+    _legend(figure, paid, {"64 at once": INK, "one alone": plots.OPEN})
     return figure
 
 
@@ -321,8 +314,7 @@ def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
             total + most / 90, y, f"{total:.0f} ms", va="center", fontsize=9.5, weight="bold", color=INK
         )
     axis.set(xlim=(0, 1.1 * most), xlabel="milliseconds of one processor core")
-    square = {"marker": "s", "linestyle": ""}
-    keys = {stage: square | {"color": colour} for stage, colour in STAGES.items()}
+    keys = {stage: plots.SQUARE | {"color": colour} for stage, colour in STAGES.items()}
     plots.legend_below(figure, keys, "outside upper center")
     return figure
 

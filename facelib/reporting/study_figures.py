@@ -92,26 +92,14 @@ def methods(
         for y, each in enumerate(runs):
             axis.vlines(each, y - 0.2, y + 0.2, color=colour, linewidth=0.8, alpha=0.75)
         axis.axhline(0.5, color=PALE, linewidth=0.6)
-        axis.xaxis.set_major_locator(plots.few_ticks())
-        axis.tick_params(labelsize=8.5)
+        plots.few_ticks(axis)
     axes[0].set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=9.5)
     axes[0].get_yticklabels()[0].set_weight("bold")
     axes[0].set_ylim(len(rows) - 0.5, -0.6)
-    dot = {"marker": "o", "linestyle": "", "color": INK}
-    plots.legend_below(
-        figure,
-        {
-            "differs from nothing, also after Holm": dot,
-            "may be chance": dot | {"markerfacecolor": "white"},
-            "95% interval; ticks: single seeds": {
-                "color": INK,
-                "marker": "|",
-                "linewidth": 1.6,
-                "alpha": 0.6,
-            },
-        },
-        "outside lower right",
-    )
+    line = {"color": INK, "marker": "|", "linewidth": 1.6, "alpha": 0.6}
+    keys = {"differs from nothing, also after Holm": INK, "may be chance": plots.OPEN}
+    keys |= {"95% interval; ticks: single seeds": line}
+    plots.legend_below(figure, keys, "outside lower right")
     return figure
 
 

@@ -25,8 +25,8 @@ from facelib.models import registry
 from facelib.study import metrics
 
 TEMPLATES = paths.PACKAGE / "reporting" / "templates"
-#: Where nobody is named.
-NOBODY = {"authors": [{"name": "L'équipe facelib"}]}
+#: Where no authors are given.
+DEFAULT_AUTHORS = {"authors": [{"name": "L'équipe facelib"}]}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def build(
         "words": words,
         "doc": document,
         "date": date or max(record["date"] for record in records.values() if "date" in record),
-        "authors": _authors(authors or NOBODY, words),
+        "authors": _authors(authors or DEFAULT_AUTHORS, words),
         "references": references,
         "used": {name: SOURCES[name] for name in records},
         "commands": {name: record.get("command", SOURCES[name].command) for name, record in records.items()},
@@ -212,7 +212,7 @@ def _printed(environment, page: Mapping) -> list[bytes]:
         ]
 
 
-# --- what is there, and whether it still holds -----------------------------------------------------------
+# --- what is there, and whether it is up to date -----------------------------------------------------------
 
 
 def gather(week: int) -> dict[str, dict]:

@@ -127,7 +127,7 @@ def test_duels_show_the_pictures_of_mcnemar_and_say_what_may_be_chance(records):
             against["only_a"],
         }
     assert sum("may be chance" in text for text in texts(axis)) == 1
-    drawn(result_figures.duels({"facelib": records["facelib"]}))  # nobody to fight with
+    drawn(result_figures.duels({"facelib": records["facelib"]}))  # no other network
 
 
 def test_recalls_of_all_networks_stand_side_by_side(records):

@@ -56,13 +56,13 @@ def by_title(record) -> dict[str, dict]:
     return {row["title"]: row for row in record["metrics"]["rows"]}
 
 
-def holds(row, metric: str) -> bool:
+def significant(row, metric: str) -> bool:
     against = row["against_none"]["all"]
     p = against["recall_p_holm"][metric] if metric in EMOTIONS else against[f"{metric}_p_holm"]
     return p < 0.05
 
 
-def test_methods_have_a_dot_each_filled_where_the_difference_holds(imbalance):
+def test_methods_have_a_dot_each_filled_where_the_difference_is_significant(imbalance):
     metrics = ("accuracy", "macro_f1", "disgust", "fear", "fear_to_surprise")
     figure, rows = drawn(study_figures.methods(imbalance)), by_title(imbalance)
     titles = ticks(figure.axes[0].get_yticklabels())
@@ -75,7 +75,7 @@ def test_methods_have_a_dot_each_filled_where_the_difference_holds(imbalance):
             found = rows[title]["all"]
             wanted = found["recall"][metric] if metric in EMOTIONS else found[metric]
             assert np.isclose(x, wanted)
-            assert held == (title == "nothing" or holds(rows[title], metric))
+            assert held == (title == "nothing" or significant(rows[title], metric))
             filled += held and title != "nothing"
     assert 0 < filled < 80  # both kinds occur, else this would test nothing
 
@@ -112,10 +112,12 @@ def test_trade_names_every_point_and_no_name_covers_another(imbalance):
     boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the leaders
     assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
     held = sum(filled for _, _, filled in dots(axis))
-    assert held - 1 == sum(holds(row, "balanced_accuracy") for row in rows.values() if row["against_none"])
+    assert held - 1 == sum(
+        significant(row, "balanced_accuracy") for row in rows.values() if row["against_none"]
+    )
 
 
-def test_recalls_are_points_bold_where_they_hold(imbalance):
+def test_recalls_are_points_bold_where_they_are_significant(imbalance):
     figure, rows = drawn(study_figures.recalls(imbalance, ["over", "clean"])), by_title(imbalance)
     axis = figure.axes[0]
     titles = ticks(axis.get_yticklabels())
@@ -126,7 +128,7 @@ def test_recalls_are_points_bold_where_they_hold(imbalance):
         row = rows[titles[y]]
         value = 100 * row["against_none"]["all"]["recall"][EMOTIONS[x]]
         assert text.get_text() == f"{value:+.1f}".replace("-", "−")
-        assert (text.get_weight() == "bold") == holds(row, EMOTIONS[x])
+        assert (text.get_weight() == "bold") == significant(row, EMOTIONS[x])
     assert len(drawn(study_figures.recalls(imbalance)).axes[0].texts) == 16 * 7
 
 
