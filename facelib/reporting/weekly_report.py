@@ -188,7 +188,6 @@ def _environment(words: Mapping, lang: str):
 def _printed(environment, page: Mapping) -> list[bytes]:
     """A report as HTML and as PDF."""
     import typst
-    from markupsafe import Markup
 
     from facelib.reporting import markup
 
@@ -201,7 +200,8 @@ def _printed(environment, page: Mapping) -> list[bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         folder, files = Path(scratch), []
         environment.filters["file"] = kept
-        for kind, writer, safe in (("html", markup.Html, Markup), ("typ", markup.Typst, str)):
+        writers = (("html", markup.Html, environment.filters["safe"]), ("typ", markup.Typst, str))
+        for kind, writer, safe in writers:
             write = writer(page["doc"], page["words"], page["lang"])
             environment.filters["inline"] = lambda text, write=write, safe=safe: safe(write(text))
             files.append(environment.get_template(f"page.{kind}").render(page).encode())
