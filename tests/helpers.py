@@ -15,8 +15,6 @@ import numpy as np
 import skimage.data
 from PIL import Image, features
 
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
-
 #: Head and shoulders of the astronaut: small enough to be searched quickly. The face is at (80, 65, 98, 98).
 ASTRONAUT = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
 
@@ -104,39 +102,3 @@ def modules_after(code: str) -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
     )
     return set(done.stdout.splitlines()[-1].split())
-
-
-DISGUST = EMOTIONS.index("disgust")
-SHARES = np.array([0.137, 0.02, 0.147, 0.245, 0.165, 0.116, 0.17])
-
-
-#: Recalls that a network without cures reaches, and what two kinds of cure make of them.
-PLAIN = np.array([0.52, 0.30, 0.33, 0.82, 0.48, 0.73, 0.60])
-
-
-LOUD = np.array([-0.02, 0.30, 0.0, -0.04, -0.02, 0.0, -0.04])
-
-
-def simulated_data(n: int, seed: int = 0) -> FerData:
-    """Labels and votes in FER-2013's proportions; the pictures are noise, a tenth of them in Training too."""
-    rng = np.random.default_rng(seed)
-    labels = np.sort(rng.choice(7, n, p=SHARES))
-    labels[:12] = DISGUST
-    column = {emotion: at for at, emotion in FERPLUS_TO_FER.items()}
-    votes = np.zeros((n, len(FERPLUS)), np.uint8)
-    votes[np.arange(n), [column[label] for label in labels]] = 7
-    votes[:, 0] += 2
-    images = rng.integers(0, 255, (n, 48, 48)).astype(np.uint8)
-    split = Split(images, labels, votes)
-    train = Split(images[::10], labels[::10], votes[::10])
-    public = Split(255 - images, labels, votes)
-    return FerData(train, public, split, "simulated", "0" * 16)
-
-
-def simulated_answers(labels: np.ndarray, recall: np.ndarray, rng, hard: np.ndarray) -> np.ndarray:
-    """Probabilities (n, 7) of a network with these recalls; a picture is as hard for every network."""
-    right = hard + rng.normal(0, 0.1, len(labels)) < recall[labels]
-    wrong = (labels + rng.integers(1, 7, len(labels))) % 7
-    answers = np.full((len(labels), 7), 0.05, np.float32)
-    answers[np.arange(len(labels)), np.where(right, labels, wrong)] = 0.7
-    return answers

@@ -153,6 +153,7 @@ def test_what_is_imported_is_declared():
     """An import that works only because another package brings it along breaks with that package."""
     modules = {"cv2": "opencv-python-headless", "PIL": "pillow", "skimage": "scikit-image"}
     modules |= {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "yaml": "pyyaml"}
+    modules |= {"markdown_it": "markdown-it-py"}
     # jupyter_client is ipykernel's own way to be started, IPython is what runs in it
     modules |= {"jupyter_client": "ipykernel", "IPython": "ipykernel", "tensorflow": "tensorflow-cpu"}
     declared = {canonicalize_name(r.name) for r in requirements(*EXTRAS)}

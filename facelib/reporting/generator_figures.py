@@ -1,7 +1,7 @@
 """Generated faces and what is measured on them, as figures.
 
 Each function returns a matplotlib Figure. Faces of a data set are never drawn into a figure that is kept:
-what is shown here was generated or drawn by us.
+what is shown here was generated or is synthetic.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting.plots import INK, PALE, apart, sheet
+from facelib.reporting import plots
+from facelib.reporting.plots import COLOUR, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,14 +23,14 @@ def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Fig
     """A row of faces for each name: name -> (n, 48, 48) uint8. An emotion's name stands in its colour."""
     strips = [_strip(each, enlarge, gap) for each in rows.values()]
     height, width = len(strips) * strips[0].shape[0], max(strip.shape[1] for strip in strips)
-    figure = sheet(1.0 + width / 110, 0.15 + height / 110)
+    figure = plots.sheet(1.0 + width / 110, 0.15 + height / 110)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, strip) in zip(axes, zip(rows, strips, strict=True), strict=True):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5))
         axis.spines[:].set_visible(False)
-        colour = COLOURS[EMOTIONS.index(name)] if name in EMOTIONS else INK
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", color=colour, weight="bold", labelpad=8)
+        style = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 8, "weight": "bold"}
+        axis.set_ylabel(name, color=COLOUR.get(name, INK), **style)
     return figure
 
 
@@ -38,16 +39,13 @@ def learning(rows: list[Mapping], started: float | None = None) -> Figure:
 
     rows: of its ``log.jsonl``. started: the epoch from which it quantizes, a dashed line.
     """
-    names = {"psnr": "PSNR, dB", "ssim": "SSIM", "perplexity": "perplexity"}
-    figure = sheet(8.6, 2.6)
-    for axis, (key, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
+    figure, axes = plots.small_multiples(["PSNR, dB", "SSIM", "perplexity"], 8.6, 2.6)
+    for axis, key in zip(axes, ("psnr", "ssim", "perplexity"), strict=True):
         there = [row for row in rows if key in row]
         axis.plot([row["epoch"] for row in there], [row[key] for row in there], ".-", color=COLOURS[0])
         if started is not None:
             axis.axvline(started, color=PALE, linestyle="--", linewidth=0.9)
-        axis.set_title(title, loc="left", fontsize=10, weight="bold")
         axis.set_xlabel("epoch")
-        axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -56,19 +54,15 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
 
     points: (n, 2). books: title -> codes (k, 2).
     """
-    figure = sheet(2.45 * len(books), 2.75)
-    for axis, (title, book) in zip(
-        figure.subplots(1, len(books), squeeze=False)[0], books.items(), strict=True
-    ):
+    figure, axes = plots.small_multiples(books, 2.45 * len(books), 2.75, frame="none")
+    for axis, book in zip(axes, books.values(), strict=True):
         code = ((points[:, None] - book) ** 2).sum(-1).argmin(1)
         alive = np.bincount(code, minlength=len(book)) > 0
         axis.scatter(*points.T, s=2, color=PALE, alpha=0.35, linewidths=0)
         axis.scatter(*book[alive].T, s=34, color=COLOURS[4], edgecolors="white", linewidths=0.8, zorder=3)
         axis.scatter(*book[~alive].T, s=26, marker="x", color=COLOURS[0], linewidths=1.2, zorder=3)
-        axis.set_title(title, loc="left", fontsize=10, weight="bold")
         axis.set_xlabel(f"{alive.sum()} of {len(book)} codes in use", fontsize=9)
         axis.set(xticks=[], yticks=[], aspect="equal")
-        axis.spines[:].set_visible(False)
     return figure
 
 
@@ -84,8 +78,7 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
 
     edge = 0.6 + np.abs(codes).max()
     z, q = np.linspace(-edge, edge, 1501), written(latents)
-    figure = sheet(8.6, 3.0)
-    axis = figure.subplots()
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0)
     axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
     axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
     axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
@@ -95,7 +88,6 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
         axis.annotate("", (start - 0.2 * (code - wish), height), (start, height), arrowprops=style)
     axis.plot([], [], color=COLOURS[0], label="where the borrowed slope pushes a latent")
     axis.set(xlabel="latent z", ylabel="loss", ylim=(-0.4, None))
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=9)
     return figure
 
@@ -105,16 +97,13 @@ def curves(curves: Mapping[str, np.ndarray], highest: float, unit: str) -> Figur
 
     curves: name -> (n,), nan where there is nothing yet. highest: the end of the axis.
     """
-    figure = sheet(8.6, 3.0)
-    axis = figure.subplots()
-    ends = apart([curve[-1] for curve in curves.values()], highest / 15)
-    order = (0, 3, 1, 4, 2, 6, 5)
-    for (name, curve), end, i in zip(curves.items(), ends, order, strict=False):
-        axis.plot(np.arange(1, len(curve) + 1) / len(curve), curve, color=COLOURS[i], linewidth=1.8)
-        axis.text(1.012, end, name, color=COLOURS[i], va="center", fontsize=9)
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0, percents="x")
+    colours = [COLOURS[i] for i in (0, 3, 1, 4, 2, 6, 5)][: len(curves)]
+    for curve, colour in zip(curves.values(), colours, strict=True):
+        axis.plot(np.arange(1, len(curve) + 1) / len(curve), curve, color=colour, linewidth=1.8)
+    ends = [curve[-1] for curve in curves.values()]
+    plots.end_labels(axis, 1.012, ends, curves, colours, highest / 15, weight="normal")
     axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training", ylabel=unit)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -126,35 +115,32 @@ def codebooks(books: np.ndarray, counts: np.ndarray) -> Figure:
     directions = np.linalg.svd(books[0] - books[0].mean(0), full_matrices=False)[2][:2]
     places = (books - books.mean(1, keepdims=True)) @ directions.T  # (depth, codes, 2)
     edge = 1.05 * np.abs(places).max()
-    figure = sheet(2.2 * len(books), 2.45)
-    for i, axis in enumerate(figure.subplots(1, len(books), sharex=True, sharey=True, squeeze=False)[0]):
+    titles = [f"code {i + 1}" for i in range(len(books))]
+    figure, axes = plots.small_multiples(titles, 2.2 * len(books), 2.45, sharex=True, sharey=True)
+    for i, axis in enumerate(axes):
         area = 4 * counts[i] / max(counts[i].mean(), 1e-9)
         axis.scatter(*places[i].T, s=area, color=COLOURS[4], alpha=0.45, linewidths=0)
-        axis.set_title(f"code {i + 1}", loc="left", fontsize=10, weight="bold")
         axis.set(xlim=(-edge, edge), ylim=(-edge, edge), xticks=[], yticks=[], aspect="equal")
-        axis.spines[:].set_color("#DDDDDD")
+        axis.spines[:].set(color="#DDDDDD", visible=True)
     return figure
 
 
 def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Where in the grid something happens: the face in gray, a share of 1 in the full colour of its emotion.
 
-    maps: emotion -> a face drawn by us, (48, 48) uint8, and shares (6, 6) in [0, 1].
+    maps: emotion -> a synthetic face, (48, 48) uint8, and shares (6, 6) in [0, 1].
     """
     from matplotlib.colors import to_rgb
 
-    figure = sheet(1.55 * len(maps), 1.85)
-    for axis, (name, (face, share)) in zip(
-        figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True
-    ):
-        colour = COLOURS[EMOTIONS.index(name)]
+    figure, axes = plots.small_multiples([""] * len(maps), 1.55 * len(maps), 1.85, frame="none")
+    for axis, (name, (face, share)) in zip(axes, maps.items(), strict=True):
+        colour = COLOUR[name]
         large = np.kron(share, np.ones((face.shape[0] // share.shape[0],) * 2))[..., None]
         gray = 0.35 + 0.65 * face[..., None] / 255  # paler, so that the colour is seen
         axis.imshow((1 - 0.75 * large) * gray + 0.75 * large * np.array(to_rgb(colour)) * gray)
         axis.set_title(name, color=colour, fontsize=10, weight="bold")
         axis.set_xlabel(f"{share.mean():.0%} of all", fontsize=9)
         axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
     return figure
 
 
@@ -163,20 +149,16 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
 
     arrow: from which of them to which.
     """
-    figure = sheet(7.6, 3.1)
-    axis = figure.subplots()
+    figure, (axis,) = plots.small_multiples([""], 7.6, 3.1, percents="y")
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
         axis.scatter(*place, s=80, color=colour, zorder=3)
-        axis.annotate(
-            name, place, (0, 9), textcoords="offset points", ha="center", color=colour, weight="bold"
-        )
+        above = {"textcoords": "offset points", "ha": "center", "color": colour, "weight": "bold"}
+        axis.annotate(name, place, (0, 9), **above)
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
-    axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")
     axis.margins(0.2)
-    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -193,28 +175,25 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         "real": "real faces, their labels",
     }
     colours = dict(zip(rows, (INK, COLOURS[4], COLOURS[3], PALE), strict=False))
-    figure = sheet(8.6, 3.6)
-    axis = figure.subplots()
+    figure, (axis,) = plots.small_multiples([""], 8.6, 3.6, frame="bottom", percents="x")
     names = [*EMOTIONS, "mean"]
-    for i, (key, title) in enumerate(rows.items()):
-        recall, ends = found[key]["recall"], found[key]["recall_interval"]
-        values = [*(recall[e] for e in EMOTIONS), found[key]["balanced_accuracy"]]
-        both = np.array([*(ends[e] for e in EMOTIONS), found[key]["balanced_accuracy_interval"]], float)
+    for i, key in enumerate(rows):
+        recall, ends, mean = (
+            found[key]["recall"],
+            found[key]["recall_interval"],
+            found[key]["balanced_accuracy"],
+        )
+        values = [*(recall[e] for e in EMOTIONS), mean]
+        both = [*(ends[e] for e in EMOTIONS), found[key]["balanced_accuracy_interval"]]
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
-        axis.hlines(y, *both.T, color=colours[key], linewidth=1.5, alpha=0.6)
-        axis.scatter(values, y, s=30, color=colours[key], label=title, zorder=3, clip_on=False)
+        plots.interval_plot(axis, y, values, both, colours[key], size=34, line=1.5)
     axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
     axis.text(1 / len(EMOTIONS), -0.6, " chance", color=PALE, fontsize=8.5, va="center")
     axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
-    axis.set_yticks(range(len(names)), names)
-    for tick, emotion in zip(axis.get_yticklabels(), names, strict=True):
-        tick.set_color(COLOURS[EMOTIONS.index(emotion)] if emotion in EMOTIONS else INK)
-        tick.set_weight("bold")
+    axis.set_yticks(range(len(names)), names, weight="bold")
+    plots.colour_names(axis.get_yticklabels())
     axis.set(ylim=(len(names) - 0.4, -0.8), xlim=(0, 1))
-    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-    figure.legend(loc="outside lower center", ncols=len(rows), frameon=False, fontsize=9)
+    plots.legend_below(figure, {title: colours[key] for key, title in rows.items()})
     return figure
 
 

@@ -1,11 +1,11 @@
-"""From a report's text to HTML and PDF: a small markup, the typography of two languages, two writers.
+"""From a report's text to HTML and PDF: Markdown with a few additions, the typography of two languages.
 
-The text is plain, in chunks between empty lines. ``## Title @id`` is a heading, lines that begin with ``-``
-a list, ``| a | b |`` a row of a table; a chunk of ``key: value`` lines that begins with ``figure:``,
-``table:``, ``title:`` or ``note:`` is a figure, a table, the title page or a remark. Within a line stand
-``*stress*``, ``**bold**``, `` `code` ``, ``[words](address)``, ``[@source]`` for the bibliography, and
-``@fig:name``, ``@tab:name``, ``@sec:name``, which become "figure 3". Both outputs take the same numbers, so
-that what is called figure 3 on paper is figure 3 on a telephone.
+A text is in chunks between empty lines. ``## Title @id`` is a heading, lines that begin with ``-`` a list,
+``| a | b |`` a row of a table; a chunk of ``key: value`` lines that begins with ``figure:``, ``table:``,
+``title:`` or ``note:`` is a figure, a table, the title page or a remark. Within a line stand Markdown's
+emphasis, code and links (markdown-it-py), ``[@source]`` for the bibliography, and ``@fig:name``,
+``@tab:name``, ``@sec:name``, which become "figure 3". Both outputs take the same numbers, so that what is
+called figure 3 on paper is figure 3 on a telephone. Numbers and dates are babel's.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+
+from babel.dates import format_date
+from babel.numbers import format_decimal
+from markdown_it import MarkdownIt
 
 _KEYS = "title|subtitle|abstract|figure|table|note|caption|alt|from|align|width"
-_INLINE = re.compile(
-    r"`(?P<code>[^`]+)`"
-    r"|\*\*(?P<strong>.+?)\*\*"
-    r"|\*(?P<em>.+?)\*"
-    r"|\[(?P<words>[^]]+)\]\((?P<address>[^)]+)\)"
-    r"|\[(?P<cited>@[\w-]+(?:; ?@[\w-]+)*)\]"
-    r"|@(?P<ref>(?:fig|tab|sec):[\w-]+)"
-)
+_REFERENCE = re.compile(r"\[(?P<cited>@[\w-]+(?:; ?@[\w-]+)*)\]|@(?P<ref>(?:fig|tab|sec):[\w-]+)")
 #: A space that a line must not break at; a narrow one.
 NBSP, THIN = "\u00a0", "\u202f"
 
@@ -73,7 +71,7 @@ def parse(text: str) -> Document:
             block.number, block.id = str(counts[block.kind]), f"{block.kind[:3]}-{block.fields[block.kind]}"
         blocks.append(block)
     targets = {block.id: block.number for block in blocks if block.id}
-    found = list(_INLINE.finditer(text))
+    found = list(_REFERENCE.finditer(text))
     lost = {m["ref"] for m in found if m["ref"] and m["ref"].replace(":", "-") not in targets}
     if lost:
         raise ValueError(f"the text refers to {', '.join(sorted(lost))}, and there is no such thing")
@@ -103,6 +101,20 @@ def _keys(cited: str | None) -> list[str]:
     return re.findall(r"@([\w-]+)", cited or "")
 
 
+def _reference(state, silent: bool) -> bool:
+    """Markdown-it's rule for ``[@source]`` and ``@fig:name``."""
+    found = _REFERENCE.match(state.src, state.pos)
+    if found and not silent:
+        state.push("reference", "", 0).content = found[0]
+    if found:
+        state.pos = found.end()
+    return bool(found)
+
+
+_MARKDOWN = MarkdownIt("zero").enable(["backticks", "emphasis", "link"])
+_MARKDOWN.inline.ruler.before("link", "reference", _reference)
+
+
 # --- typography ------------------------------------------------------------------------------------------
 
 
@@ -124,16 +136,16 @@ class Numbers:
     words: of ``templates/fr.yml``. Every method is a filter of the templates: ``{{ 0.711|pct }}``.
     """
 
-    def __init__(self, words: Mapping):
-        self.words = words
+    def __init__(self, words: Mapping, lang: str):
+        self.words, self.lang = words, lang
 
     def num(self, value: float | None, digits: int = 1, sign: bool = False) -> str:
-        """3588.96 -> "3 589,0"; a minus is a minus and no hyphen; sign: + too."""
+        """3588.96 -> "3 589,0"; a minus is a minus and no hyphen; sign: + too, but neither before nothing."""
         if value is None:
             return "–"
-        text = f"{value:{'+' if sign else ''},.{digits}f}"
-        text = text.translate({ord(","): self.words["thousands"], ord("."): self.words["decimal"]})
-        return re.sub(r"^[+-](?=[0,. ]*$)", "", text).replace("-", "−")  # no sign before nothing
+        rounded = round(Decimal(value), digits)
+        before = "−" if rounded < 0 else "+" if sign and rounded > 0 else ""
+        return before + format_decimal(abs(rounded), f"#,##0.{'0' * digits}".rstrip("."), self.lang)
 
     def count(self, value: float | None) -> str:
         return self.num(value, 0)
@@ -163,9 +175,8 @@ class Numbers:
         return f"p < {self.num(0.001, 3)}" if value < 0.001 else f"p = {self.num(value, 3)}"
 
     def day(self, iso: str) -> str:
-        day = datetime.date.fromisoformat(iso)
-        first = self.words["first"] if day.day == 1 else str(day.day)
-        return f"{first} {self.words['months'][day.month - 1]} {day.year}".replace(" ", NBSP)
+        text = format_date(datetime.date.fromisoformat(iso), "d MMMM y", self.lang)
+        return re.sub("^1 ", f"{self.words['first']} ", text).replace(" ", NBSP)
 
     def listing(self, items: Iterable[str]) -> str:
         """ "a, b et c"."""
@@ -177,71 +188,45 @@ class Numbers:
         return {name: getattr(self, name) for name in names}
 
 
-# --- figures ---------------------------------------------------------------------------------------------
-
-
-def translate(figure, labels: Iterable[tuple[str, str]]) -> None:
-    """Replace a figure's words, pattern after pattern, also those that its axes make while it is drawn."""
-    from matplotlib.text import Text
-    from matplotlib.ticker import Formatter
-
-    labels = [(re.compile(pattern), replacement) for pattern, replacement in labels]
-    if not labels:
-        return
-
-    def translated(text: str) -> str:
-        for pattern, replacement in labels:
-            text = pattern.sub(replacement, text)
-        return text.replace("'", "’")
-
-    class Translated(Formatter):
-        def __init__(self, said: Formatter):
-            self.said = said
-
-        def format_ticks(self, values):
-            return [translated(text) for text in self.said.format_ticks(values)]
-
-        def get_offset(self):
-            return self.said.get_offset()
-
-    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
-        if type(said := axis.get_major_formatter()).__name__ != "Translated":  # axes may share one
-            axis.set_major_formatter(Translated(said))
-    for text in figure.findobj(Text):
-        text.set_text(translated(text.get_text()))
-
-
 # --- two writers -----------------------------------------------------------------------------------------
 
 
 class Html:
-    """Lines of the markup as HTML."""
+    """Lines of a text as HTML; every character that means something there is escaped."""
+
+    #: What is written for Markdown's tokens, and for references: {0} is an address, {1} words.
+    TOKENS = {
+        "em_open": "<em>", "em_close": "</em>", "strong_open": "<strong>", "strong_close": "</strong>",
+        "link_open": '<a href="{0}">', "link_close": "</a>", "jump": '<a href="#{0}">{1}</a>',
+        "cite": "[{1}]",
+    }  # fmt: skip
 
     def __init__(self, document: Document, words: Mapping, lang: str):
         self.document, self.words, self.lang = document, words, lang
 
     def __call__(self, text: str) -> str:
-        """Text with markup -> HTML (or Typst); every character that means something there is escaped."""
-        parts, end = [], 0
-        for found in _INLINE.finditer(text):
-            parts += [self.plain(text[end : found.start()]), self._markup(found)]
-            end = found.end()
-        return "".join([*parts, self.plain(text[end:])])
+        return "".join(map(self._token, _MARKDOWN.parseInline(text)[0].children))
 
-    def _markup(self, found: re.Match) -> str:
-        if found["code"]:
-            return self.code(found["code"])
-        if found["words"]:
-            return self.link(found["address"], self(found["words"]))
-        if found["cited"]:
-            numbers = {key: str(self.document.cited.index(key) + 1) for key in _keys(found["cited"])}
-            return self.cite([self.jump(f"ref-{key}", self.plain(n)) for key, n in numbers.items()])
+    def _token(self, token) -> str:
+        if token.type == "text":
+            return self.plain(token.content)
+        if token.type == "code_inline":
+            return self.code(token.content)
+        if token.type == "reference":
+            return self._refer(_REFERENCE.fullmatch(token.content))
+        return self.TOKENS[token.type].format(self.address(token.attrs.get("href", "")))
+
+    def _refer(self, found: re.Match) -> str:
+        jump = self.TOKENS["jump"].format
         if found["ref"]:
             to = found["ref"].replace(":", "-")
             words = f"{self.words['refs'][to[:3]]}{NBSP}{self.document.targets[to]}"
-            return self.jump(to, self.plain(words))
-        kind = "strong" if found["strong"] else "em"
-        return getattr(self, kind)(self(found[kind]))
+            return jump(to, self.plain(words))
+        numbers = {key: str(self.document.cited.index(key) + 1) for key in _keys(found["cited"])}
+        return self.TOKENS["cite"].format("", ", ".join(jump(f"ref-{k}", n) for k, n in numbers.items()))
+
+    def address(self, url: str) -> str:
+        return html.escape(url)
 
     def plain(self, text: str) -> str:
         return html.escape(typography(text, self.lang))
@@ -249,42 +234,20 @@ class Html:
     def code(self, text: str) -> str:
         return f"<code>{html.escape(text)}</code>"
 
-    def strong(self, text: str) -> str:
-        return f"<strong>{text}</strong>"
-
-    def em(self, text: str) -> str:
-        return f"<em>{text}</em>"
-
-    def link(self, address: str, words: str) -> str:
-        return f'<a href="{html.escape(address)}">{words}</a>'
-
-    def jump(self, to: str, words: str) -> str:
-        return f'<a href="#{to}">{words}</a>'
-
-    def cite(self, numbers: list[str]) -> str:
-        return f"[{', '.join(numbers)}]"
-
 
 class Typst(Html):
     """The same as Typst's markup."""
+
+    TOKENS = {
+        "em_open": "#emph[", "em_close": "]", "strong_open": "#strong[", "strong_close": "]",
+        "link_open": '#link("{0}")[', "link_close": "]", "jump": "#link(<{0}>)[{1}]", "cite": r"\[{1}\]",
+    }  # fmt: skip
+
+    def address(self, url: str) -> str:
+        return url  # the parser has written quotes and backslashes as %22 and %5C
 
     def plain(self, text: str) -> str:
         return re.sub(r"([\\#$*_`@<>\[\]()~\"'/=+.;:-])", r"\\\1", typography(text, self.lang))
 
     def code(self, text: str) -> str:
         return f"#raw({json.dumps(text, ensure_ascii=False)})"
-
-    def strong(self, text: str) -> str:
-        return f"#strong[{text}]"
-
-    def em(self, text: str) -> str:
-        return f"#emph[{text}]"
-
-    def link(self, address: str, words: str) -> str:
-        return f"#link({json.dumps(address)})[{words}]"
-
-    def jump(self, to: str, words: str) -> str:
-        return f"#link(<{to}>)[{words}]"
-
-    def cite(self, numbers: list[str]) -> str:
-        return rf"\[{', '.join(numbers)}\]"

@@ -6,7 +6,7 @@ the first figure is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,12 +118,17 @@ def _facts(extension: str, weights: str | None) -> dict:
     return {"Date": None} if extension == "svg" else {}
 
 
-# --- what the notebooks share -------------------------------------------------------------------------
+# --- what the figures share ---------------------------------------------------------------------------
 
 #: Wherever DeepFace and facelib are compared.
 THEIRS, OURS = "#D55E00", "#0072B2"
-#: Words and lines, and what stands behind them.
-INK, PALE = "#333333", "#9A9A9A"
+#: Words and lines, and what stands behind them; bands and grids.
+INK, PALE, BAND = "#333333", "#9A9A9A", "#E6E6E6"
+#: What legends show for an open dot, and for the parts of bars of a colour (``SQUARE | {"color": ...}``).
+OPEN = {"marker": "o", "linestyle": "", "markersize": 7, "color": INK, "markerfacecolor": "white"}
+SQUARE = {"marker": "s", "linestyle": "", "markersize": 7}
+#: Emotion -> its colour in every figure.
+COLOUR = dict(zip(EMOTIONS, COLOURS, strict=True))
 
 
 def sheet(width: float, height: float, layout: str | None = "constrained", dpi: int = 110) -> Figure:
@@ -133,28 +138,187 @@ def sheet(width: float, height: float, layout: str | None = "constrained", dpi: 
     return Figure(figsize=(width, height), dpi=dpi, layout=layout)
 
 
-def heading(axis: Axes, text: str) -> None:
-    axis.set_title(text, fontsize=10.5, loc="left", weight="bold")
+def small_multiples(
+    titles: Iterable[str], width: float, height: float, columns: int | None = None, frame: str = "both",
+    percents: str = "", colours: Sequence[str] | None = None, dpi: int = 110, **options,
+) -> tuple[Figure, list[Axes]]:  # fmt: skip
+    """A figure with an axis for each title, and these axes.
+
+    columns: None for a single row. frame: spines that stay, "both" (left and bottom), "bottom" or "none".
+    percents: axes that show shares as per cent, "x", "y" or "xy". colours: of the titles. options: of
+    ``Figure.subplots``.
+    """
+    titles = list(titles)
+    colours = colours or [INK] * len(titles)
+    columns = columns or max(len(titles), 1)
+    figure = sheet(width, height, dpi=dpi)
+    grid = figure.subplots(-(-len(titles) // columns), columns, squeeze=False, **options).ravel()
+    for axis, title, colour in zip(grid, titles, colours, strict=False):
+        axis.set_title(title, fontsize=10, loc="left", weight="bold", color=colour)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines["bottom"].set_visible(frame != "none")
+        axis.spines["left"].set_visible(frame == "both")
+        axis.tick_params(axis="y", left=frame == "both")
+        axis.tick_params(axis="x", bottom=frame != "none")
+        for name in percents:
+            getattr(axis, f"{name}axis").set_major_formatter(percent)
+    for axis in grid[len(titles) :]:
+        axis.axis("off")
+    return figure, list(grid[: len(titles)])
 
 
-def bare(axis: Axes, bottom: bool = True) -> None:
-    """No frame but the lower line, if at all."""
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.spines["bottom"].set_visible(bottom)
-    axis.tick_params(axis="y", left=False)
+def interval_plot(
+    axis: Axes, places, values, ends, colours, *, vertical: bool = False, filled=True, marker: str = "o",
+    size: float = 44, line: float = 2.2,
+) -> None:  # fmt: skip
+    """Dots with their intervals: values (n,) with ends (n, 2), or one of each; what is nan is not drawn.
+
+    places: (n,), up the axis, or along it if vertical. colours: one, or n. filled: an open dot where False.
+    """
+    places, values = (np.atleast_1d(np.array(each, float)) for each in (places, values))
+    low, high = np.array(ends, float).reshape(-1, 2).T
+    colours = np.broadcast_to(colours, len(places)).tolist()
+    (axis.vlines if vertical else axis.hlines)(places, low, high, color=colours, linewidth=line, alpha=0.5)
+    faces = np.where(np.broadcast_to(filled, len(places)), colours, "white").tolist()
+    x, y = (places, values) if vertical else (values, places)
+    edges, width = ("white", 0.8) if filled is True else (colours, 1.4)
+    axis.scatter(x, y, s=size, marker=marker, color=faces, edgecolor=edges, linewidth=width, zorder=3)
 
 
-def few_ticks():
+def heatmap(axis: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], words, **options):
+    """A matrix with words in its cells, dark on light and light on dark; emotions are named in their colours.
+
+    words: (row, column) -> text and the options of its letters. options: of ``imshow``, whose image is
+    returned.
+    """
+    shown = axis.imshow(values, **options)
+    for (y, x), value in np.ndenumerate(values):
+        text, style = words(y, x)
+        ink = ink_on(shown.cmap(shown.norm(value)))
+        axis.text(x, y, text, **{"ha": "center", "va": "center", "fontsize": 9, "color": ink} | style)
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.tick_params(length=0, labelsize=9.5)
+    axis.spines[:].set_visible(False)
+    colour_names([*axis.get_yticklabels(), *axis.get_xticklabels()])
+    return shown
+
+
+def confusion_axis(axis: Axes, across: str, down: str) -> None:
+    """Name the two sides of a heat map of emotions."""
+    axis.set(xlabel=across, ylabel=down)
+    for tick in axis.get_xticklabels():
+        tick.set(rotation=40, ha="right", rotation_mode="anchor", color=INK, weight="normal")
+
+
+def stacked_bars(axis: Axes, rows: Mapping[str, Sequence[float]], colours, least: float, words=None) -> None:
+    """A bar of parts for each name, from the top.
+
+    words: (value, row) -> text (None: per cent), left out of parts below ``least``.
+    """
+    words = words or (lambda value, _: f"{value:.0%}")
+    for y, parts in enumerate(rows.values()):
+        starts = np.cumsum([0, *parts])
+        axis.barh([y] * len(parts), parts, left=starts[:-1], color=colours, height=0.72, edgecolor="white")
+        for start, value, colour in zip(starts, parts, colours, strict=False):
+            if value >= least:
+                style = {"ha": "center", "va": "center", "fontsize": 9, "color": ink_on(colour)}
+                axis.text(start + value / 2, y, words(value, y), **style)
+    axis.set_yticks(range(len(rows)), rows, fontsize=9.5)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+
+
+def end_labels(axis: Axes, x: float, heights, names: Iterable[str], colours, gap: float, **style) -> None:
+    """Name lines at their ends (x, heights), the names ``gap`` apart."""
+    style = {"va": "center", "fontsize": 9, "weight": "bold"} | style
+    for place, name, colour in zip(apart(heights, gap), names, colours, strict=True):
+        axis.text(x, place, name, color=colour, **style)
+
+
+def legend_below(figure: Figure, entries: Mapping[str, Mapping | str], loc="outside lower center") -> None:
+    """A legend outside the axes: word -> a dot's colour, or how its line or mark is drawn (``Line2D``)."""
+    from matplotlib.lines import Line2D
+
+    dot = {"marker": "o", "linestyle": "", "markersize": 7}
+    styles = [dot | {"color": style} if isinstance(style, str) else style for style in entries.values()]
+    handles = [Line2D([], [], **style) for style in styles]
+    figure.legend(handles, entries, loc=loc, ncols=len(entries), frameon=False, fontsize=9)
+
+
+def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float = 8.8, weight="normal"):
+    """Name the points, each at the nearest place where its name meets no point and no other name.
+
+    Lays the figure out, so that names can be placed in pixels: the axis's limits have to be set before.
+    """
+    from matplotlib.patheffects import withStroke
+    from matplotlib.transforms import Bbox
+
+    axis.figure.draw_without_rendering()
+    scale, colours = axis.figure.dpi / 72, np.broadcast_to(colours, len(names)).tolist()
+    there = axis.transData.transform(np.stack([x, y], 1)) / scale  # in points, as letters are
+    frame = Bbox(axis.bbox.get_points() / scale)
+    taken = [Bbox.from_bounds(px - 5, py - 5, 10, 10) for px, py in there]
+    moves = [(dx, dy) for dx in range(8, 120, 8) for dy in range(-104, 105, 4)]
+    moves.sort(key=lambda move: np.hypot(*move))
+    for i in np.argsort(-there[:, 1]):
+        if not np.isfinite(there[i]).all():
+            continue
+        wide, high = size * (0.7 if weight == "bold" else 0.57) * len(names[i]) + 4, 1.36 * size
+        places = [(x0, dy - high / 2) for dx, dy in moves for x0 in (dx, -dx - wide)]
+        boxes = [Bbox.from_bounds(*(there[i] + place), wide, high) for place in places]
+        inside = [
+            b for b in boxes if frame.x0 < b.x0 and b.x1 < frame.x1 and frame.y0 < b.y0 < b.y1 < frame.y1
+        ]
+        box = next((b for b in inside if not b.count_overlaps(taken)), boxes[0])
+        taken.append(box)
+        right = box.x0 > there[i][0]
+        offset = (box.x0 if right else box.x1) - there[i][0], (box.y0 + box.y1) / 2 - there[i][1]
+        far = np.hypot(*offset) > 16
+        axis.annotate(
+            names[i], (x[i], y[i]), offset, textcoords="offset points", fontsize=size, color=colours[i],
+            weight=weight, ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
+        )  # fmt: skip
+
+
+def colour_names(labels: Iterable) -> None:
+    """Emotions among these texts become bold, in their colours."""
+    for label in labels:
+        if (name := label.get_text()) in COLOUR:
+            label.set(color=COLOUR[name], weight="bold")
+
+
+def ink_on(colour) -> str:
+    """White or dark: in which of them letters are read on a colour."""
+    from matplotlib.colors import to_rgb
+
+    return "white" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) < 0.6 else INK
+
+
+def colour_bar(figure: Figure, shown, axes, label: str = "", **options):
+    """The scale of a picture's colours, without a frame."""
+    bar = figure.colorbar(shown, ax=axes, pad=0.01, **options)
+    bar.set_label(label, fontsize=8.5)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    return bar
+
+
+def few_ticks(axis: Axes) -> None:
+    """About three round numbers below a narrow axis."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(3, steps=[1, 2, 2.5, 5, 10])
+    axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+    axis.tick_params(labelsize=8.5)
 
 
-def percent(value: float, _: int) -> str:
-    return f"{100 * value:.0f} %" if abs(100 * value - round(100 * value)) < 1e-6 else f"{100 * value:.1f} %"
+def percent(value: float, _: int = 0) -> str:
+    return f"{value:.{0 if abs(100 * value - round(100 * value)) < 1e-6 else 1}%}"
 
 
-def apart(values: list[float], gap: float) -> np.ndarray:
+def apart(values, gap: float) -> np.ndarray:
     """Places for names at these heights, moved until they stand ``gap`` apart."""
     values = np.nan_to_num(np.array(values, float))
     order, places = np.argsort(values), values.copy()
@@ -164,6 +328,9 @@ def apart(values: list[float], gap: float) -> np.ndarray:
             if short > 0:
                 places[[low, high]] += np.array([-short, short]) / 2
     return places
+
+
+# --- photographs, networks, costs -------------------------------------------------------------------------
 
 
 def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
@@ -196,15 +363,20 @@ def panels(pictures, titles, columns: int | None = None, width: float = 8.5, sca
     ratios = [max(p.shape[1] / p.shape[0] for p in pictures[c::columns]) for c in range(columns)]
     figure = sheet(width, rows * (width / sum(ratios) + 0.42), dpi=100)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios).ravel()
-    for axis in grid:
-        axis.axis("off")
     for axis, picture, title in zip(grid, pictures, titles, strict=False):
-        low, high = scale or ((0, 255) if picture.dtype == np.uint8 else (0, 1))
-        large = max(picture.shape[:2]) > 150  # real pixels are shown as squares, photographs are not
-        how = "antialiased" if large else "nearest"
-        axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation=how)
+        show(axis, picture, scale)
         axis.set_title(title, fontsize=9)
+    for axis in grid[len(pictures) :]:
+        axis.axis("off")
     return figure
+
+
+def show(axis: Axes, picture: np.ndarray, scale: tuple[float, float] | None = None) -> None:
+    """A picture without a frame: the pixels of small ones are squares, photographs are smoothed."""
+    low, high = scale or ((0, 255) if picture.dtype == np.uint8 else (0, 1))
+    how = "antialiased" if max(picture.shape[:2]) > 150 else "nearest"
+    axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation=how)
+    axis.axis("off")
 
 
 def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Figure:
@@ -263,44 +435,33 @@ def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()
 
     groups: pipeline -> stage -> milliseconds. counted: stages that were not run, only counted (hatched).
     """
-    most = max(max(stages.values()) for stages in groups.values())
-    figure = sheet(8.5, 0.9 + 0.27 * sum(len(stages) for stages in groups.values()), dpi=100)
     heights = [len(stages) for stages in groups.values()]
-    grid = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
-    for axis, colour, (title, stages) in zip(grid, (THEIRS, OURS), groups.items(), strict=False):
-        names = list(stages)[::-1]
-        bars = axis.barh(names, [stages[name] for name in names], color=colour, height=0.68)
-        for name, bar in zip(names, bars, strict=True):
+    options = {"sharex": True, "height_ratios": heights, "dpi": 100, "colours": (THEIRS, OURS)}
+    figure, axes = small_multiples(groups, 8.5, 0.9 + 0.27 * sum(heights), 1, "bottom", **options)
+    for axis, colour, stages in zip(axes, (THEIRS, OURS), groups.values(), strict=False):
+        words = [f"{ms:.{0 if ms >= 10 else 1 if ms >= 1 else 2}f} ms" for ms in stages.values()]
+        words = ["≥ " * (name in counted) + text for name, text in zip(stages, words, strict=True)]
+        bars = axis.barh(list(stages), stages.values(), color=colour, height=0.68)
+        axis.bar_label(bars, words, padding=4, fontsize=8.5)
+        for name, bar in zip(stages, bars, strict=True):
             if name in counted:
                 bar.set(facecolor="white", edgecolor=colour, hatch="////")
-            figures = 0 if stages[name] >= 10 else 1 if stages[name] >= 1 else 2
-            least = "≥ " if name in counted else ""
-            axis.text(
-                bar.get_width() + most / 120, bar.get_y() + bar.get_height() / 2,
-                f"{least}{stages[name]:.{figures}f} ms", va="center", fontsize=8.5,
-            )  # fmt: skip
-        axis.set_title(title, fontsize=10, loc="left", color=colour, weight="bold")
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.tick_params(left=False, labelsize=9)
-        axis.set_xlim(0, 1.14 * most)
-    grid[-1].set_xlabel("milliseconds for one photograph with one face", fontsize=9)
+        axis.invert_yaxis()
+        axis.tick_params(labelsize=9)
+    axes[-1].set_xlim(0, 1.14 * max(max(stages.values()) for stages in groups.values()))
+    axes[-1].set_xlabel("milliseconds for one photograph with one face", fontsize=9)
     return figure
 
 
 def found_eyes(sides, rates: dict[str, list[float]]) -> Figure:
     """How often both eyes are found in a face (shares in [0, 1]), against the face's width in pixels."""
-    figure = sheet(7.0, 2.7, dpi=100)
-    axis = figure.subplots()
+    figure, (axis,) = small_multiples(["Were both eyes found?"], 7.0, 2.7, percents="y", dpi=100)
     for name, colour in zip(rates, (THEIRS, OURS), strict=False):
         axis.plot(sides, rates[name], "o-", color=colour, label=name, markersize=5)
-    axis.set(xlabel="width of the face, pixels", ylabel="share of tilts", ylim=(-0.05, 1.08))
-    axis.set_xscale("log")
+    axis.set(xlabel="width of the face, pixels", ylabel="share of tilts", ylim=(-0.05, 1.08), xscale="log")
     axis.set_xticks(sides, [f"{side:.0f}" for side in sides])
     axis.minorticks_off()
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=9, loc="lower right")
-    axis.set_title("Were both eyes found?", fontsize=10, loc="left")
     return figure
 
 
@@ -312,25 +473,22 @@ def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndar
     """
     figure = sheet(8.0, 3.75, dpi=100)
     left, right = figure.subfigures(1, 2, width_ratios=(0.88, 1))
-    picture = left.subplots()
-    picture.imshow(annotate(image, [face]), interpolation="antialiased")
-    picture.set_title("a photograph", fontsize=10, loc="left")
     top, bottom = right.subfigures(2, 1, height_ratios=(1, 1.12))
-    cut, seen = top.subplots(1, 2)
-    cut.imshow(patch, interpolation="antialiased")
-    cut.set_title("turned, cut out", fontsize=10, loc="left")
-    seen.imshow(small, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    seen.set_title(f"{small.shape[0]} × {small.shape[1]}: what is read", fontsize=10, loc="left")
-    for axis in (picture, cut, seen):
-        axis.axis("off")
+    pictures = {
+        "a photograph": annotate(image, [face]),
+        "turned, cut out": patch,
+        f"{small.shape[0]} × {small.shape[1]}: what is read": small,
+    }
+    for axis, (title, picture) in zip([left.subplots(), *top.subplots(1, 2)], pictures.items(), strict=True):
+        show(axis, picture)
+        axis.set_title(title, fontsize=10, loc="left")
     axis = bottom.subplots()
-    answers = face.emotions | face.genders
+    probabilities = face.emotions | face.genders
     colours = [*COLOURS[: len(face.emotions)], *["#444444"] * len(face.genders)]
-    places = [i + 0.6 * (i >= len(face.emotions)) for i in range(len(answers))]
-    axis.barh(places, list(answers.values()), color=colours, height=0.74)
-    for place, p in zip(places, answers.values(), strict=True):
-        axis.text(p + 0.012, place, f"{p:.0%}", va="center", fontsize=8)
-    axis.set_yticks(places, list(answers), fontsize=9)
+    places = [i + 0.6 * (i >= len(face.emotions)) for i in range(len(probabilities))]
+    bars = axis.barh(places, list(probabilities.values()), color=colours, height=0.74)
+    axis.bar_label(bars, [f"{p:.0%}" for p in probabilities.values()], padding=3, fontsize=8)
+    axis.set_yticks(places, list(probabilities), fontsize=9)
     axis.invert_yaxis()
     axis.set(xlim=(0, 1.1), xticks=[])
     axis.spines[:].set_visible(False)

@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,12 +22,11 @@ from facelib import paths
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
 from facelib.models import registry
-from facelib.reporting import markup
 from facelib.study import metrics
 
 TEMPLATES = paths.PACKAGE / "reporting" / "templates"
-#: Where nobody is named.
-NOBODY = {"authors": [{"name": "L'équipe facelib"}]}
+#: Where no authors are given.
+DEFAULT_AUTHORS = {"authors": [{"name": "L'équipe facelib"}]}
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def build(
         import jinja2
         import typst  # noqa: F401  not to find out after all figures were drawn
         import yaml
+
+        from facelib.reporting import markup  # needs babel and markdown-it-py
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
     words, references = (
@@ -129,7 +131,7 @@ def build(
         for row in records[study]["metrics"]["rows"]:
             row["title"] = words["arms"].get(row["name"], row["title"])
     stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
-    environment = _environment(words)
+    environment = _environment(words, lang)
     try:
         text = environment.get_template(f"week-{week}.{lang}.md").render(_context(records, words))
         document = markup.parse(text)
@@ -144,7 +146,7 @@ def build(
         "words": words,
         "doc": document,
         "date": date or max(record["date"] for record in records.values() if "date" in record),
-        "authors": _authors(authors or NOBODY, words),
+        "authors": _authors(authors or DEFAULT_AUTHORS, words),
         "references": references,
         "used": {name: SOURCES[name] for name in records},
         "commands": {name: record.get("command", SOURCES[name].command) for name, record in records.items()},
@@ -161,16 +163,19 @@ def build(
     return written, faults
 
 
-def _environment(words: Mapping):
+def _environment(words: Mapping, lang: str):
     import jinja2
+
+    from facelib.reporting import markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,  # what a file lacks is an error, not an empty place
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= markup.Numbers(words).filters() | {
+    environment.filters |= markup.Numbers(words, lang).filters() | {
         "the": words["the"].__getitem__,
         "emotion": words["emotions"].__getitem__,
         "network": words["networks"].__getitem__,
@@ -184,6 +189,8 @@ def _printed(environment, page: Mapping) -> list[bytes]:
     """A report as HTML and as PDF."""
     import typst
 
+    from facelib.reporting import markup
+
     def kept(picture: tuple[str, bytes]) -> str:
         """Put a picture where Typst finds it, and return its name."""
         name = f"{len(list(folder.iterdir()))}.{picture[0][6:9]}"  # svg, jpe
@@ -193,8 +200,10 @@ def _printed(environment, page: Mapping) -> list[bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         folder, files = Path(scratch), []
         environment.filters["file"] = kept
-        for kind, writer in (("html", markup.Html), ("typ", markup.Typst)):
-            environment.filters["inline"] = writer(page["doc"], page["words"], page["lang"])
+        writers = (("html", markup.Html, environment.filters["safe"]), ("typ", markup.Typst, str))
+        for kind, writer, safe in writers:
+            write = writer(page["doc"], page["words"], page["lang"])
+            environment.filters["inline"] = lambda text, write=write, safe=safe: safe(write(text))
             files.append(environment.get_template(f"page.{kind}").render(page).encode())
         (source := folder / "page.typ").write_bytes(files[1])
         return [
@@ -203,7 +212,7 @@ def _printed(environment, page: Mapping) -> list[bytes]:
         ]
 
 
-# --- what is there, and whether it still holds -----------------------------------------------------------
+# --- what is there, and whether it is up to date -----------------------------------------------------------
 
 
 def gather(week: int) -> dict[str, dict]:
@@ -361,14 +370,45 @@ def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes
         "recalls": lambda: result_figures.recalls(networks),
         "reliability": lambda: result_figures.reliability(curves()),
         "overview": lambda: result_figures.overview(networks, records.get("speed")),
-        "cures": lambda: study_figures.cures(records["imbalance"]),
+        "cures": lambda: study_figures.methods(records["imbalance"]),
         "stages": lambda: study_figures.stages(records["two_stage"]),
         "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
         "agreement": lambda: generator_figures.agreement(records["generator"]),
     }[name]()
-    markup.translate(figure, labels)
+    _translate(figure, labels)
     kept = io.BytesIO()
     # The salt replaces matplotlib's random numbering of an SVG's parts; letters are drawn, not named.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(kept, format="svg", bbox_inches="tight", metadata={"Date": None})
     return kept.getvalue()
+
+
+def _translate(figure, labels: Iterable[tuple[str, str]]) -> None:
+    """Replace a figure's words, pattern after pattern, also those that its axes make while it is drawn."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import Formatter
+
+    labels = [(re.compile(pattern), replacement) for pattern, replacement in labels]
+    if not labels:
+        return
+
+    def translated(text: str) -> str:
+        for pattern, replacement in labels:
+            text = pattern.sub(replacement, text)
+        return text.replace("'", "’")
+
+    class Translated(Formatter):
+        def __init__(self, said: Formatter):
+            self.said = said
+
+        def format_ticks(self, values):
+            return [translated(text) for text in self.said.format_ticks(values)]
+
+        def get_offset(self):
+            return self.said.get_offset()
+
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        if type(said := axis.get_major_formatter()).__name__ != "Translated":  # axes may share one
+            axis.set_major_formatter(Translated(said))
+    for text in figure.findobj(Text):
+        text.set_text(translated(text.get_text()))

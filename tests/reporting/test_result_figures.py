@@ -1,4 +1,4 @@
-"""The encoder's result figures say what the records say: drawn from simulated answers, no network needed."""
+"""The encoder's result figures say what the records say: no network is needed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,8 @@ import pytest
 from facelib.emotions import EMOTIONS
 from facelib.reporting import result_figures
 from facelib.study import metrics as study_metrics
-from facelib.study import significance
 
-SHARES = np.array([0.137, 0.015, 0.147, 0.245, 0.165, 0.116, 0.175])
-#: How well each simulated network sees, and by what its confidence is wrong (1: honest, above: too sure).
-SKILL = {"facelib": (2.6, 1.0), "tiny": (2.2, 1.0), "baseline": (1.9, 0.8), "fer": (2.0, 1.5)}
-
-
-def simulated_answers(labels: np.ndarray, skill: float, loud: float, seed: int) -> np.ndarray:
-    """Probabilities (n, 7) that are honest for ``loud`` 1: Bayes' rule for evidence of a known strength."""
-    rng = np.random.default_rng(seed)
-    evidence = rng.normal(0, 1, (len(labels), 7)) + skill * np.eye(7)[labels]
-    z = loud * (skill * evidence + np.log(SHARES))
-    e = np.exp(z - z.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-def simulated_records(n: int = 3000, seed: int = 0) -> dict[str, dict]:
-    """What ``evaluate_networks.emotion`` would write of four networks, through JSON as a reader gets it."""
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(7, n, p=SHARES)
-    majority = np.where(rng.random(n) < 0.9, labels, rng.choice(7, n, p=SHARES))
-    answers = {name: simulated_answers(labels, *SKILL[name], seed + i) for i, name in enumerate(SKILL)}
-    records = {}
-    for name, given in answers.items():
-        marks = {"unseen": (slice(n // 20, None), labels), "majority": (slice(None), majority)}
-        views = {
-            view: study_metrics.classification_metrics(truth[rows], given[rows], n_bootstrap=200)
-            for view, (rows, truth) in marks.items()
-        }
-        first = answers["facelib"].argmax(1)
-        metrics = {
-            "model": name,
-            **study_metrics.classification_metrics(labels, given, n_bootstrap=200),
-            **views,
-            "reliability": study_metrics.reliability(labels, given),
-            "against": {"model": "facelib", **significance.mcnemar(labels, first, given.argmax(1))},
-        }
-        record = {"n": n, "split": "PrivateTest", "data": "0" * 16, "weights": None, "metrics": metrics}
-        records[name] = json.loads(json.dumps(study_metrics._plain(record)))
-    return records
+NETWORKS = ("facelib", "tiny", "baseline", "fer")
 
 
 def simulated_speed() -> dict:
@@ -61,7 +23,9 @@ def simulated_speed() -> dict:
 
 @pytest.fixture(scope="module")
 def records():
-    return simulated_records()
+    """network -> its recorded metrics file."""
+    names = {name: f"06-emotion-fer2013-privatetest-{name}" for name in NETWORKS}
+    return {name: study_metrics.read_metrics(slug) for name, slug in names.items()}
 
 
 def drawn(figure):
@@ -98,26 +62,26 @@ def test_honest_networks_lie_in_their_range_and_others_do_not(records):
     assert inside == {"facelib": True, "tiny": True, "baseline": False, "fer": False}
 
 
-def test_excess_is_positive_for_the_loud_and_negative_for_the_modest(records):
-    found = {name: study_metrics.excess(r["metrics"]["reliability"]) for name, r in records.items()}
-    assert found["fer"][1] > 0 > found["baseline"][2]
-    assert found["facelib"][1] < 0 < found["facelib"][2]
-    for name, (value, low, high) in found.items():
-        assert low < value < high
-        bins = study_metrics.bins(records[name]["metrics"]["reliability"])
-        assert value == pytest.approx(
-            bins[0] @ bins[1] / 3000 - records[name]["metrics"]["accuracy"], abs=1e-4
-        )
+def of_confidence(confidence: float, right: int) -> dict:
+    """The reliability of 1000 predictions with one confidence, of which some are right."""
+    probabilities = np.tile([confidence, *[(1 - confidence) / 6] * 6], (1000, 1))
+    return study_metrics.reliability(np.arange(1000) >= right, probabilities)
 
 
-def test_words_fit_the_numbers(records):
-    found = {n: result_figures.describe(r["metrics"]["reliability"]) for n, r in records.items()}
-    tempers = [each["it is"].replace("\u00a0", " ") for each in found.values()]
-    assert tempers == ["about right", "about right", "too modest", "too sure"]
-    for name, record in records.items():
-        assert found[name]["error"] == f"{record['metrics']['ece']:.1%}"
-        assert found[name]["right"] == f"{record['metrics']['accuracy']:.1%}"
-    sure = study_metrics.reliability(np.arange(100) >= 95, np.tile([0.95, 0.05, 0, 0, 0, 0, 0], (100, 1)))
+@pytest.mark.parametrize(
+    "confidence, right, words", [(0.9, 700, "too sure"), (0.6, 800, "too modest"), (0.8, 800, "about right")]
+)
+def test_words_fit_the_numbers(confidence, right, words):
+    curve = of_confidence(confidence, right)
+    value, low, high = study_metrics.excess(curve)
+    assert low < value < high and value == pytest.approx(confidence - right / 1000, abs=1e-6)
+    found = result_figures.describe(curve)
+    assert found["it is"].replace("\u00a0", " ") == words and found["right"] == f"{right / 1000:.1%}"
+    assert found["error"] == f"{study_metrics.expected_error(curve):.1%}"
+
+
+def test_how_many_faces_may_be_answered_for_a_goal():
+    sure = of_confidence(0.95, 950)
     assert result_figures.describe(sure)["90% right on"] == "100%"
     assert result_figures.describe(sure, goal=0.99)["99% right on"] == "0%"
 
@@ -163,7 +127,7 @@ def test_duels_show_the_pictures_of_mcnemar_and_say_what_may_be_chance(records):
             against["only_a"],
         }
     assert sum("may be chance" in text for text in texts(axis)) == 1
-    drawn(result_figures.duels({"facelib": records["facelib"]}))  # nobody to fight with
+    drawn(result_figures.duels({"facelib": records["facelib"]}))  # no other network
 
 
 def test_recalls_of_all_networks_stand_side_by_side(records):
@@ -182,7 +146,7 @@ def test_reliability_has_a_panel_each_with_error_and_honest_range(records):
     figure = drawn(result_figures.reliability(curves))
     for axis, (name, record) in zip(figure.axes, records.items(), strict=True):
         assert axis.get_title(loc="left") == result_figures.title(name)
-        assert texts(axis)[0].startswith(f"error {100 * record['metrics']['ece']:.1f} %, honest ")
+        assert texts(axis)[0].startswith(f"error {record['metrics']['ece']:.1%}, honest ")
     three = drawn(result_figures.reliability(dict(list(curves.items())[:3]), columns=2))
     assert not three.axes[-1].axison  # the empty place
     drawn(result_figures.reliability({"as taught": curves["fer"]}))
@@ -194,7 +158,7 @@ def test_rejections_begin_at_the_accuracy_of_each(records):
     names = texts(axis)
     for name, record in records.items():
         assert f"{result_figures.title(name)} {100 * record['metrics']['accuracy']:.0f}" in names
-    places = sorted(text.xy[1] for text in axis.texts)
+    places = sorted(text.get_position()[1] for text in axis.texts)
     assert np.diff(places).min() > 0  # names stand apart
 
 

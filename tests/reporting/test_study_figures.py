@@ -1,4 +1,4 @@
-"""The study's figures say what the record says: drawn from simulated answers, so no network is needed."""
+"""The study's figures say what the recorded study says: no network is needed."""
 
 from __future__ import annotations
 
@@ -10,48 +10,21 @@ from matplotlib.text import Text
 
 from facelib.emotions import EMOTIONS
 from facelib.reporting import study_figures
-from facelib.study import experiments, imbalance_methods
-from facelib.study.metrics import _plain
-from helpers import DISGUST, LOUD, PLAIN, simulated_answers, simulated_data
+from facelib.study import imbalance_methods
+from facelib.study.metrics import read_metrics
 
+DISGUST = EMOTIONS.index("disgust")
 FEAR = EMOTIONS.index("fear")
-
-
-def simulated_record(study: str, n: int = 700, seeds: int = 2, n_bootstrap: int = 200, seed: int = 0) -> dict:
-    """What ``experiments.record`` would write, with each arm's cure made up."""
-    rng, data = np.random.default_rng(seed), simulated_data(n)
-    labels, hard = data.private_test.labels, rng.random(n)
-    arms = (
-        imbalance_methods.IMBALANCE
-        if study == "imbalance"
-        else (imbalance_methods.IMBALANCE[0], *imbalance_methods.TWO_STAGE)
-    )
-    results = {}
-    for arm in arms:
-        strength = 0.0 if arm.name in ("none", "clean", "longer") else rng.uniform(0.4, 1.1)
-        reached = np.clip(PLAIN + strength * LOUD + rng.normal(0, 0.01, 7) * (arm.name != "none"), 0.02, 0.98)
-        runs = []
-        for _ in range(seeds):
-            answers = simulated_answers(labels, reached, rng, hard)
-            run = {"private": answers, "public": answers}
-            if study == "two-stage" and arm.name != "none":
-                share = np.linspace(0, 1, 13)[:, None] ** 0.5
-                run["curve"] = PLAIN + share * (reached - PLAIN) + rng.normal(0, 0.01, (13, 7))
-            runs.append(run)
-        results[arm.name] = runs
-    rows = experiments.summarise(results, data, {arm.name: arm.title for arm in arms}, n_bootstrap)
-    payload = {"rows": rows, "seed": list(range(seeds)), "n": n}
-    return json.loads(json.dumps(_plain({"n": n, "metrics": payload, "seed": payload["seed"]})))
 
 
 @pytest.fixture(scope="module")
 def imbalance():
-    return simulated_record("imbalance", n_bootstrap=1000)
+    return read_metrics("04-imbalance-fer2013")
 
 
 @pytest.fixture(scope="module")
 def two_stage():
-    return simulated_record("two-stage")
+    return read_metrics("05-two-stage-fer2013")
 
 
 def drawn(figure):
@@ -83,15 +56,15 @@ def by_title(record) -> dict[str, dict]:
     return {row["title"]: row for row in record["metrics"]["rows"]}
 
 
-def holds(row, metric: str) -> bool:
+def significant(row, metric: str) -> bool:
     against = row["against_none"]["all"]
     p = against["recall_p_holm"][metric] if metric in EMOTIONS else against[f"{metric}_p_holm"]
     return p < 0.05
 
 
-def test_cures_have_a_dot_each_filled_where_the_difference_holds(imbalance):
+def test_methods_have_a_dot_each_filled_where_the_difference_is_significant(imbalance):
     metrics = ("accuracy", "macro_f1", "disgust", "fear", "fear_to_surprise")
-    figure, rows = drawn(study_figures.cures(imbalance)), by_title(imbalance)
+    figure, rows = drawn(study_figures.methods(imbalance)), by_title(imbalance)
     titles = ticks(figure.axes[0].get_yticklabels())
     assert titles[0] == "nothing" and set(titles) == set(rows) and len(titles) == 17
     filled = 0
@@ -102,21 +75,26 @@ def test_cures_have_a_dot_each_filled_where_the_difference_holds(imbalance):
             found = rows[title]["all"]
             wanted = found["recall"][metric] if metric in EMOTIONS else found[metric]
             assert np.isclose(x, wanted)
-            assert held == (title == "nothing" or holds(rows[title], metric))
+            assert held == (title == "nothing" or significant(rows[title], metric))
             filled += held and title != "nothing"
     assert 0 < filled < 80  # both kinds occur, else this would test nothing
 
 
-def test_cures_are_sorted_and_carry_their_seeds_and_intervals(imbalance):
-    figure, rows = drawn(study_figures.cures(imbalance, ("disgust",), by="disgust")), by_title(imbalance)
+def test_methods_are_sorted_and_carry_their_seeds_and_intervals(imbalance):
+    figure, rows = drawn(study_figures.methods(imbalance, ("disgust",), by="disgust")), by_title(imbalance)
     (axis,) = figure.axes
     values = [x for x, _, _ in dots(axis)]
     assert values[1:] == sorted(values[1:], reverse=True)
     lines = [c for c in axis.collections if type(c).__name__ == "LineCollection"]
     segments = [segment for line in lines for segment in line.get_segments()]
-    level = {y: sorted(s[:, 0]) for s in segments for y in [s[0, 1]] if s[0, 1] == s[1, 1]}
+    level = {
+        y: sorted(s[:, 0])
+        for s in segments
+        for y in [s[0, 1]]
+        if s[0, 1] == s[1, 1] and (s[:, 0] != [0, 1]).any()
+    }
     upright = [s for s in segments if s[0, 0] == s[1, 0]]
-    assert len(upright) == 17 * 2  # two seeds
+    assert len(upright) == 17 * len(imbalance["seed"])
     for y, title in enumerate(ticks(axis.get_yticklabels())):
         assert np.allclose(level[y], rows[title]["all"]["recall_interval"]["disgust"])
     assert len(figure.legends[0].get_texts()) == 3
@@ -134,10 +112,12 @@ def test_trade_names_every_point_and_no_name_covers_another(imbalance):
     boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the leaders
     assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
     held = sum(filled for _, _, filled in dots(axis))
-    assert held - 1 == sum(holds(row, "balanced_accuracy") for row in rows.values() if row["against_none"])
+    assert held - 1 == sum(
+        significant(row, "balanced_accuracy") for row in rows.values() if row["against_none"]
+    )
 
 
-def test_recalls_are_points_bold_where_they_hold(imbalance):
+def test_recalls_are_points_bold_where_they_are_significant(imbalance):
     figure, rows = drawn(study_figures.recalls(imbalance, ["over", "clean"])), by_title(imbalance)
     axis = figure.axes[0]
     titles = ticks(axis.get_yticklabels())
@@ -148,7 +128,7 @@ def test_recalls_are_points_bold_where_they_hold(imbalance):
         row = rows[titles[y]]
         value = 100 * row["against_none"]["all"]["recall"][EMOTIONS[x]]
         assert text.get_text() == f"{value:+.1f}".replace("-", "−")
-        assert (text.get_weight() == "bold") == holds(row, EMOTIONS[x])
+        assert (text.get_weight() == "bold") == significant(row, EMOTIONS[x])
     assert len(drawn(study_figures.recalls(imbalance)).axes[0].texts) == 16 * 7
 
 
@@ -205,5 +185,5 @@ def test_a_class_without_pictures_is_drawn_as_missing(imbalance):
         if row["against_none"]:
             row["against_none"]["all"]["recall"]["disgust"] = None
             row["against_none"]["all"]["recall_p_holm"]["disgust"] = None
-    drawn(study_figures.cures(record))
+    drawn(study_figures.methods(record))
     assert "–" in texts(drawn(study_figures.recalls(record)).axes[0])
