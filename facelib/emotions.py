@@ -56,15 +56,17 @@ class Split:
 class FerData:
     """FER-2013, or a set that has its shape: three splits, where they came from, their digest.
 
+    name: "fer2013" or "synthetic": what the set is, also where only a part of it is left.
     source: one line for people ("FER-2013, data/fer2013.csv", "drawn faces, n=6000, seed=0").
     digest: sha256 over the pixels and labels of all splits, first 16 hex digits; it goes into every
         metrics file that was computed on the set.
-    extra: what only some sources know (the drawn faces keep their clean truth here).
+    extra: what only some sources know (the synthetic faces keep their clean truth here).
     """
 
     train: Split
     public_test: Split
     private_test: Split
+    name: str
     source: str
     digest: str
     extra: dict = field(default_factory=dict)
@@ -77,6 +79,17 @@ class FerData:
             "PublicTest": self.public_test,
             "PrivateTest": self.private_test,
         }
+
+    @property
+    def option(self) -> str:
+        """The set as the commands' ``--dataset`` calls it: "fer2013" or "toy"."""
+        return "toy" if self.name == "synthetic" else self.name
+
+    @property
+    def slug(self) -> str:
+        """The set in names of metrics files: ``option``; with the digest where FER-2013 is not whole."""
+        whole = [len(split) for _, split in self] == [sum(counts) for counts in OFFICIAL_COUNTS.values()]
+        return self.option if self.name == "synthetic" or whole else f"{self.option}-{self.digest[:8]}"
 
     def __iter__(self) -> Iterator[tuple[str, Split]]:
         return iter(self.splits.items())

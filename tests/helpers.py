@@ -130,7 +130,7 @@ def simulated_data(n: int, seed: int = 0) -> FerData:
     split = Split(images, labels, votes)
     train = Split(images[::10], labels[::10], votes[::10])
     public = Split(255 - images, labels, votes)
-    return FerData(train, public, split, "simulated", "0" * 16)
+    return FerData(train, public, split, "fer2013", "simulated", "0" * 16)
 
 
 def simulated_answers(labels: np.ndarray, recall: np.ndarray, rng, hard: np.ndarray) -> np.ndarray:

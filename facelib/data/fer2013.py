@@ -163,12 +163,6 @@ def describe(data: FerData) -> str:
     return "\n".join(lines + [f"Note: {note}" for note in data.extra.get("notes", [])])
 
 
-def dataset_name(data: FerData) -> str:
-    """ "fer2013" for the whole official set, else with the digest: a part must not pass for the whole."""
-    whole = [len(split) for _, split in data] == [sum(counts) for counts in OFFICIAL_COUNTS.values()]
-    return "fer2013" if whole else f"fer2013-{data.digest[:8]}"
-
-
 def data_digest(*splits: Split) -> str:
     """sha256 over the pixels and labels (one byte each) of the splits in their order, first 16 hex digits."""
     found = hashlib.sha256()
@@ -397,7 +391,7 @@ def _splits(
     parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     labels = labels.astype(np.int64)
     splits = (Split(images[part], labels[part], None if votes is None else votes[part]) for part in parts)
-    data = FerData(*splits, source="", digest="")
+    data = FerData(*splits, name="fer2013", source="", digest="")
     if no_face is not None:
         data.extra["no_face"] = {usage: no_face[part] for usage, part in zip(USAGES, parts, strict=True)}
     return data

@@ -137,7 +137,7 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     for split in splits:
         digest.update(split.images.tobytes() + split.labels.astype("<i8").tobytes())
     extra = {name: truth[part] for name, part in zip(OFFICIAL_COUNTS, parts, strict=True)}
-    return FerData(*splits, f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
+    return FerData(*splits, "synthetic", f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
 
 
 def plain_toyfaces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
@@ -154,7 +154,7 @@ def plain_toyfaces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
     ends = np.cumsum(_share(n, (8, 1, 1)))
     splits = [Split(images[a:b], labels[a:b]) for a, b in zip((0, *ends), ends)]
     digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()[:16]
-    return FerData(*splits, f"drawn faces, plain, n={n}, people={people}, seed={seed}", digest)
+    return FerData(*splits, "synthetic", f"drawn faces, plain, n={n}, people={people}, seed={seed}", digest)
 
 
 def _share(total: int, weights) -> np.ndarray:

@@ -238,6 +238,7 @@ def test_plain_faces_are_even_right_and_easy():
     data = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
     again = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
     assert data.digest == again.digest != synthetic_faces.plain_toyfaces(700, people=10, seed=2).digest
+    assert data.name == "synthetic" and data.slug == "toy"  # never filed as FER-2013
     assert [len(split) for _, split in data] == [560, 70, 70]
     for _, split in data:
         assert split.images.shape[1:] == (48, 48) and split.images.dtype == np.uint8
