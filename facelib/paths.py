@@ -47,6 +47,12 @@ def figures() -> Path:
     return home() / "reports" / "figures"
 
 
+def new_figures() -> Path:
+    """Where a notebook's figures are saved: in ``runs()``; `make notebooks` sets $FACELIB_FIGURES to
+    ``figures()``, so that no other run changes a file that git follows."""
+    return Path(os.environ.get("FACELIB_FIGURES") or runs() / "figures")
+
+
 def runs() -> Path:
     """Checkpoints, logs and executed notebooks; ignored by git."""
     return home() / "runs"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -263,7 +264,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file
         )
-        client.execute()
+        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures())})
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source
         with paths.atomic_write(path) as temporary:
