@@ -1,6 +1,6 @@
-"""The seven emotions of FER-2013 in its own order, the ten answers of FER+, and the type of a labelled set.
+"""The seven emotions of FER-2013 in its own order, the ten categories of FER+, and labelled sets.
 
-Everything that says "class 2" in this project means ``EMOTIONS[2]``; nobody else orders labels.
+"Class 2" means ``EMOTIONS[2]`` everywhere in this project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 EMOTIONS_FR = ("colère", "dégoût", "peur", "joie", "tristesse", "surprise", "neutre")
 #: One colour each (Okabe-Ito, readable with colour-blindness), used by every figure and drawing.
 COLOURS = ("#D55E00", "#009E73", "#7B4EA3", "#E6A700", "#0072B2", "#CC79A7", "#6B6B6B")
-#: The ten answers of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
+#: The ten categories of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
 FERPLUS = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",
@@ -41,7 +41,7 @@ class Split:
 
     images: (n, 48, 48) uint8, 0 black to 255 white.
     labels: (n,) int64 in 0..6, the order of ``EMOTIONS``.
-    votes: (n, 10) uint8, how many FER+ annotators gave each answer of ``FERPLUS``; None if unknown.
+    votes: (n, 10) uint8, how many FER+ annotators chose each category of ``FERPLUS``; None if unknown.
     """
 
     images: np.ndarray
@@ -50,6 +50,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, rows) -> Split:
+        """These rows: a slice, positions or flags."""
+        votes = None if self.votes is None else self.votes[rows]
+        return Split(self.images[rows], self.labels[rows], votes)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,12 @@ class FerData:
             "PublicTest": self.public_test,
             "PrivateTest": self.private_test,
         }
+
+    @property
+    def whole(self) -> Split:
+        """The three splits as one, in FER-2013's order."""
+        columns = ([getattr(split, name) for _, split in self] for name in ("images", "labels", "votes"))
+        return Split(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
     @property
     def option(self) -> str:

@@ -308,9 +308,7 @@ def _few(data: FerData, n: int = 700) -> FerData:
     def cut(split: Split, n: int) -> Split:
         rare = np.flatnonzero(split.labels == EMOTIONS.index("disgust"))[:8]
         rows = np.unique(np.concatenate([np.arange(min(n, len(split))), rare]))
-        return Split(
-            split.images[rows], split.labels[rows], None if split.votes is None else split.votes[rows]
-        )
+        return split[rows]
 
     splits = cut(data.train, n), cut(data.public_test, n // 4), cut(data.private_test, n // 4)
     digest = fer2013.data_digest(*splits)

@@ -125,7 +125,7 @@ def test_nothing_outlives_a_caller_who_was_killed(kill, home):
     try:
         wait_for((home / "notebooks" / "begun").exists)
         processes = caller.children(recursive=True)
-        assert len(processes) > 1
+        assert processes
         caller.send_signal(getattr(signal, kill))
         assert caller.wait(60) == (130 if kill == "SIGINT" else -signal.SIGKILL)
     finally:

@@ -655,7 +655,7 @@ def test_fetch_without_kagglehub_or_network_gives_the_way_by_hand(tiny, tmp_path
 
 
 def test_info_tells_what_is_here_and_what_is_missing(tiny, tmp_path, monkeypatch):
-    assert "facelib data fetch" in fer2013.info() and "drawn faces" in fer2013.info()
+    assert "facelib data fetch" in fer2013.info() and "synthetic faces" in fer2013.info()
     path = write_csv(tmp_path / "k", csv_lines(tiny))
     data = import_fer2013(path)
     text = fer2013.info()

@@ -1,4 +1,4 @@
-"""Drawn faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
+"""Synthetic faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from facelib.data import degradation, synthetic_faces
-from facelib.data.synthetic_drawing import PROTOTYPES, RECIPES, UNITS, traits
+from facelib.data.synthetic_drawing import EMOTION_UNITS, PROTOTYPES, UNITS, traits
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER
 
 N = 6000
@@ -160,8 +160,8 @@ def test_fear_is_surprise_with_au4_and_au20():
     fear, surprise = set(PROTOTYPES["fear"]), set(PROTOTYPES["surprise"])
     assert fear & surprise == {"AU1", "AU2", "AU5", "AU26"}
     assert fear ^ surprise == {"AU4", "AU20"}
-    assert RECIPES.shape == (7, 12) and list(PROTOTYPES) == list(EMOTIONS)
-    assert not RECIPES[EMOTIONS.index("neutral")].any()
+    assert EMOTION_UNITS.shape == (7, 12) and list(PROTOTYPES) == list(EMOTIONS)
+    assert not EMOTION_UNITS[EMOTIONS.index("neutral")].any()
 
 
 def test_every_emotion_and_every_action_unit_moves_the_face():

@@ -483,7 +483,7 @@ def test_a_picture_that_names_other_weights_is_stale(home):
     note.add_text("weights", "feedfeedfeedfeed")
     Image.new("L", (60, 60)).save(weekly_report.SOURCES["faces"].path, pnginfo=note)
     assert weekly_report.build(3)[1] == [
-        "reports/figures/08-faces.png is stale; make it again with `make notebooks ARGS=08-emotion-generation`"
+        "reports/figures/08-faces.png is stale; make it again with `make notebooks ARGS=08`"
     ]
 
 
