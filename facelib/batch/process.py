@@ -1,6 +1,6 @@
 """One notebook, executed by papermill in a kernel that can be stopped, and what it found out.
 
-The kernel and whatever it starts are looked at five times a second, and ended when they take too long or too
+The kernel and whatever it starts are watched, five times a second, and ended when they take too long or too
 much memory. A kernel ends by itself when the process that asked for it is gone, also after a kill -9.
 """
 
@@ -27,7 +27,7 @@ from facelib import paths
 from facelib.errors import InputError
 
 MIME = "application/x-facelib+json"  # of the output that ``record`` leaves in a notebook
-INTERVAL = 0.2  # seconds between two looks at the processes
+INTERVAL = 0.2  # seconds between two measurements of the processes
 
 
 def record(results: Mapping[str, object]) -> None:

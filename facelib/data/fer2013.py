@@ -96,7 +96,7 @@ def import_fer2013(path: str | Path, ferplus: str | Path | None = None, progress
 def fetch_fer2013() -> FerData:
     """Download FER-2013 through kagglehub (an optional extra) and FER+'s votes from GitHub, and import them.
 
-    Raises InputError, with the way by hand, where kagglehub is not installed or Kaggle does not answer.
+    Raises InputError, with the way by hand, where kagglehub is not installed or Kaggle does not respond.
     """
     try:
         import kagglehub

@@ -1,6 +1,6 @@
 """Synthetic faces: a data set with FER-2013's shape and FER-2013's troubles, whose truth is known.
 
-FER-2013 may not be passed on, and which of its labels are wrong is not known. These pictures are drawn by
+FER-2013 may not be passed on, and which of its labels are wrong is not known. These pictures are made by
 ``facelib.data.synthetic_drawing`` from persons, poses and facial action units (Ekman & Friesen 1978), so
 everything that a course asks of FER-2013 can be run without a download and checked against the truth in
 ``data.extra``:
@@ -77,7 +77,7 @@ class Truth:
     """What is true of one split, row by row; ``data.extra[split]`` holds one for each split.
 
     kind: (n,) uint8, index into ``KINDS``; not 0: there is no face.
-    emotion: (n,) int64, the expression that was drawn, -1 without a face. The label may say otherwise.
+    emotion: (n,) int64, the expression that is shown, -1 without a face. The label may say otherwise.
     mixed: (n,) int64, the expression mixed into it; -1 without a face.
     ambiguity: (n,) float64 from 0 (pure) to 0.5 (half the other expression).
     intensity: (n,) float64 from 0.6 to 1. Without a face it and the ambiguity mean nothing.
@@ -141,7 +141,7 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     return FerData(*splits, "synthetic", f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
 
 
-def plain_toyfaces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
+def plain_faces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
     """Draw ``n`` faces without FER-2013's troubles, for a generator that must learn in a minute.
 
     Right labels, as many of each emotion, nothing spoilt, no votes; a few people in front of one camera
@@ -278,8 +278,8 @@ def _votes(rng: np.random.Generator, truth: Truth) -> np.ndarray:
     chance[:, FERPLUS.index("contempt")] = chance[:, FERPLUS.index("unknown")] = 0.02
     chance[~face] = 0
     chance[~face, FERPLUS.index("NF")], chance[~face, FERPLUS.index("unknown")] = 0.9, 0.1
-    answers = _pick(rng, np.repeat(chance, 10, axis=0)).reshape(n, 10)
-    return np.stack([(answers == column).sum(1) for column in range(len(FERPLUS))], 1).astype(np.uint8)
+    chosen = _pick(rng, np.repeat(chance, 10, axis=0)).reshape(n, 10)
+    return np.stack([(chosen == column).sum(1) for column in range(len(FERPLUS))], 1).astype(np.uint8)
 
 
 def _units(expression: str | int | Mapping[str, float] | np.ndarray, intensity: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from facelib.data import duplicates, ferplus
 from facelib.data.duplicates import duplicate_groups, leaked_rows, near_duplicates
 from facelib.data.fer2013 import OFFICIAL_COUNTS, load_fer2013
-from facelib.data.synthetic_faces import load_toyfaces, plain_toyfaces
+from facelib.data.synthetic_faces import load_toyfaces, plain_faces
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
 from facelib.study import dataset_audit
 from facelib.study.dataset_audit import audit, check, quality, record
@@ -121,7 +121,7 @@ def test_record_writes_what_was_found(data, found, tmp_path, monkeypatch):
     # 1,200 pictures are not the official set, so their file must not carry its name.
     part = replace(data, name="fer2013", extra={})
     assert record(part, found).name == f"02-audit-fer2013-{data.digest[:8]}.json"
-    plain = plain_toyfaces(140, people=3)  # without a truth to check against, and not FER-2013
+    plain = plain_faces(140, people=3)  # without a truth to check against, and not FER-2013
     assert record(plain, found).name == "02-audit-toy.json"
 
 
