@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from facelib.data import fer2013
@@ -33,12 +34,11 @@ def write_csv(folder: Path, lines: list[str], name: str = "fer2013.csv") -> Path
 
 def write_votes(folder: Path, usages, columns=FERPLUS) -> tuple[Path, np.ndarray]:
     votes = np.random.default_rng(1).integers(0, 11, (len(usages), 10))
-    lines = [",".join(("Usage", "Image name", *columns))]
-    for i, row in enumerate(votes):
-        counts = dict(zip(FERPLUS, row, strict=True))
-        name = "" if i % 10 == 4 else f"fer{i:07}.png"
-        lines.append(",".join([USAGES[usages[i]], name, *(str(counts[column]) for column in columns)]))
-    return write_csv(folder, lines, "fer2013new.csv"), votes
+    names = ["" if row % 10 == 4 else f"fer{row:07}.png" for row in range(len(usages))]
+    table = pd.DataFrame(votes, columns=FERPLUS)[list(columns)]
+    table.insert(0, "Usage", [USAGES[usage] for usage in usages])
+    table.insert(1, "Image name", names)
+    return write_csv(folder, table.to_csv(index=False).splitlines(), "fer2013new.csv"), votes
 
 
 def encoded(image, form: str = "JPEG") -> bytes:
@@ -57,8 +57,6 @@ def write_folders(folder: Path, tiny, name="{usage}_{number}.jpg", numbers=None,
 
 
 def write_parquet(folder: Path, tiny) -> Path:
-    import pandas as pd
-
     images, labels, usages = tiny
     folder.mkdir(parents=True, exist_ok=True)
     columns = {"image": [encoded(image, "WEBP") for image in images], "emotion": labels.astype(np.uint8)}
@@ -67,16 +65,18 @@ def write_parquet(folder: Path, tiny) -> Path:
     return folder / "fer2013.parquet"
 
 
-def write_zip(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path: Path, source: Path, name: str) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(source, name)
+def write_archive(path: Path, members: dict[str, bytes]) -> Path:
+    """A zip or a tar, by its name."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, content in members.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
     return path
 
 

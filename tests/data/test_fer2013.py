@@ -31,10 +31,10 @@ from fer2013_forms import (
     csv_lines,
     encoded,
     make_official,
+    write_archive,
     write_csv,
     write_folders,
     write_parquet,
-    write_tar,
     write_votes,
 )
 
@@ -73,7 +73,7 @@ def test_a_table_gives_pictures_their_official_order_split_and_votes(prefix, tin
     images, labels = columns(data)
     assert np.array_equal(labels, tiny[1]) and np.abs(images.astype(int) - tiny[0]).max() <= 12
     assert [len(split) for _, split in data] == [18, 6, 6]
-    assert np.array_equal(np.concatenate([split.votes for _, split in data]), votes)
+    assert np.array_equal(data.whole.votes, votes)
 
     strange = (np.roll(tiny[0], 20, axis=2), *tiny[1:])
     write_csv(table.parent, csv_lines(strange))
@@ -118,7 +118,7 @@ def test_where_it_is_looked_for(tiny, tmp_path, home, monkeypatch):
     write_folders(home / "data", relabelled(3))
     assert load_fer2013().source == "FER-2013, data"
     path = write_csv(home / "data", csv_lines(relabelled(4)))
-    write_tar(home / "data" / "fer2013.tar.gz", path, "fer2013.csv")
+    write_archive(home / "data" / "fer2013.tar.gz", {"fer2013.csv": path.read_bytes()})
     path.unlink()
     assert first_label() == 4
     write_csv(home / "data", csv_lines(relabelled(5)))
@@ -177,13 +177,10 @@ def test_a_cache_that_cannot_be_written(tiny, tmp_path, home):
         import_fer2013(path)
 
 
-def child(code: str, home: Path, *arguments, **options) -> subprocess.Popen:
+def child(code: str, home: Path) -> subprocess.Popen:
     environment = {**os.environ, "FACELIB_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    code = (
-        "import os, signal, sys\nfrom facelib import paths\nfrom facelib.data import fer2013\n"
-        + textwrap.dedent(code)
-    )
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, **options)
+    code = f"import os, signal\nfrom facelib.data import fer2013\n{textwrap.dedent(code)}"
+    return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 
 KILLS = {
