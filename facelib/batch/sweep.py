@@ -172,7 +172,7 @@ def summary(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     long = results.assign(combination=_combinations(table, names)).melt("combination", var_name="result")
     found = long.groupby(["combination", "result"], sort=False)["value"].agg(["count", "mean", "sem"])
     found["half"] = stats.t.ppf(0.975, found["count"] - 1) * found.pop("sem")
-    found = found.reindex(dict.fromkeys(long["combination"]), level="combination")
+    found = found.reindex(list(dict.fromkeys(long["combination"])), level=0)
     return found.rename(columns={"count": "n"})
 
 
