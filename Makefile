@@ -25,7 +25,7 @@ test: $(VENV)/.test $(VENV)/.peers  ## all tests: units, notebooks compared with
 	@$(PY) -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --timeout 900 \
 	  --durations 5 -n 2 --dist loadfile tests $(wildcard notebooks) $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS selected none
 
-notebooks: $(VENV)/.run  ## execute the notebooks in place on the drawn faces, to commit them
+notebooks: $(VENV)/.run  ## execute the notebooks in place on the synthetic faces, to commit them, with figures
 	@$(PY) -m facelib.batch.runner $(ARGS)
 
 report: $(VENV)/.run  ## the weekly reports, HTML and PDF, from reports/metrics (ARGS="--week 2 --lang en")

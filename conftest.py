@@ -13,14 +13,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces itself whatever the level
 # A test's answer must not depend on what you have at home; with MPLBACKEND a kernel would show no figure.
-for name in ("FACELIB_HOME", "FACELIB_FER2013", "MPLBACKEND"):
+for name in ("FACELIB_HOME", "FACELIB_FER2013", "FACELIB_FIGURES", "MPLBACKEND"):
     os.environ.pop(name, None)
 
 REALDATA = Path(__file__).resolve().parent.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the real data or the peers where they are missing; compare notebooks on drawn faces."""
+    """Skip what needs the real data or the peers where they are missing; notebooks read synthetic faces."""
     without_data = pytest.mark.skip(reason="needs ../shared/data")
     without_peers = pytest.mark.skip(reason="the deepface package is not installed")
     has_data, has_peers = REALDATA.is_dir(), importlib.util.find_spec("deepface") is not None
@@ -31,6 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(without_peers)
         cell = getattr(item, "cell", None)  # nbval's items have one
         if cell is not None and "parameters" in cell.metadata.get("tags", []):
-            from facelib.batch.runner import on_drawn_faces
+            from facelib.batch.runner import on_synthetic_faces
 
-            cell.source = on_drawn_faces(cell.source)  # the committed outputs are theirs
+            cell.source = on_synthetic_faces(cell.source)  # the committed outputs are theirs

@@ -1,7 +1,7 @@
 """Refuse what must never enter git: a data set's pictures, and what is too large. ``refuse.py [FILE…]``
 
 No file means everything that git follows. One line for each fault, and exit code 1 if there is any. A sheet
-of many faces in one picture cannot be told from a drawing: that remains for who looks at the change.
+of many faces in one picture cannot be told from a drawing: that remains for the reviewer of a change.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 
-# Keras reads this once, at its import; TensorFlow is our default, whoever set something else keeps it.
+# Keras reads this once, at its import; TensorFlow is the default where nothing else is set.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Unset or 1, TensorFlow prints a line about oneDNN at its import, into every notebook's output, and rounds

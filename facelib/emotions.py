@@ -1,6 +1,6 @@
-"""The seven emotions of FER-2013 in its own order, the ten answers of FER+, and the type of a labelled set.
+"""The seven emotions of FER-2013 in its own order, the ten categories of FER+, and labelled sets.
 
-Everything that says "class 2" in this project means ``EMOTIONS[2]``; nobody else orders labels.
+"Class 2" means ``EMOTIONS[2]`` everywhere in this project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 EMOTIONS_FR = ("colère", "dégoût", "peur", "joie", "tristesse", "surprise", "neutre")
 #: One colour each (Okabe-Ito, readable with colour-blindness), used by every figure and drawing.
 COLOURS = ("#D55E00", "#009E73", "#7B4EA3", "#E6A700", "#0072B2", "#CC79A7", "#6B6B6B")
-#: The ten answers of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
+#: The ten categories of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
 FERPLUS = (
     "neutral", "happiness", "surprise", "sadness", "anger",
     "disgust", "fear", "contempt", "unknown", "NF",
@@ -41,7 +41,7 @@ class Split:
 
     images: (n, 48, 48) uint8, 0 black to 255 white.
     labels: (n,) int64 in 0..6, the order of ``EMOTIONS``.
-    votes: (n, 10) uint8, how many FER+ annotators gave each answer of ``FERPLUS``; None if unknown.
+    votes: (n, 10) uint8, how many FER+ annotators chose each category of ``FERPLUS``; None if unknown.
     """
 
     images: np.ndarray
@@ -51,20 +51,27 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, rows) -> Split:
+        """These rows: a slice, positions or flags."""
+        votes = None if self.votes is None else self.votes[rows]
+        return Split(self.images[rows], self.labels[rows], votes)
+
 
 @dataclass(frozen=True)
 class FerData:
     """FER-2013, or a set that has its shape: three splits, where they came from, their digest.
 
+    name: "fer2013" or "synthetic": what the set is, also where only a part of it is left.
     source: one line for people ("FER-2013, data/fer2013.csv", "drawn faces, n=6000, seed=0").
     digest: sha256 over the pixels and labels of all splits, first 16 hex digits; it goes into every
         metrics file that was computed on the set.
-    extra: what only some sources know (the drawn faces keep their clean truth here).
+    extra: what only some sources know (the synthetic faces keep their clean truth here).
     """
 
     train: Split
     public_test: Split
     private_test: Split
+    name: str
     source: str
     digest: str
     extra: dict = field(default_factory=dict)
@@ -77,6 +84,23 @@ class FerData:
             "PublicTest": self.public_test,
             "PrivateTest": self.private_test,
         }
+
+    @property
+    def whole(self) -> Split:
+        """The three splits as one, in FER-2013's order."""
+        columns = ([getattr(split, name) for _, split in self] for name in ("images", "labels", "votes"))
+        return Split(*(None if column[0] is None else np.concatenate(column) for column in columns))
+
+    @property
+    def option(self) -> str:
+        """The set as the commands' ``--dataset`` calls it: "fer2013" or "toy"."""
+        return "toy" if self.name == "synthetic" else self.name
+
+    @property
+    def slug(self) -> str:
+        """The set in names of metrics files: ``option``; with the digest where FER-2013 is not whole."""
+        whole = [len(split) for _, split in self] == [sum(counts) for counts in OFFICIAL_COUNTS.values()]
+        return self.option if self.name == "synthetic" or whole else f"{self.option}-{self.digest[:8]}"
 
     def __iter__(self) -> Iterator[tuple[str, Split]]:
         return iter(self.splits.items())

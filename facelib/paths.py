@@ -7,6 +7,7 @@ installed with pip there is no checkout, and the user's own cache folder takes t
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,12 @@ def figures() -> Path:
     return home() / "reports" / "figures"
 
 
+def new_figures() -> Path:
+    """Where a notebook's figures are saved: in ``runs()``; `make notebooks` sets $FACELIB_FIGURES to
+    ``figures()``, so that no other run changes a file that git follows."""
+    return Path(os.environ.get("FACELIB_FIGURES") or runs() / "figures")
+
+
 def runs() -> Path:
     """Checkpoints, logs and executed notebooks; ignored by git."""
     return home() / "runs"
@@ -64,7 +71,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     umask = os.umask(0)
     os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the file from everybody else
+    os.chmod(name, 0o666 & ~umask)  # mkstemp's 0600 would hide the file from other users
     try:
         yield Path(name)
         with open(name, "rb+") as written:
@@ -74,6 +81,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """What ``write_json`` wrote; nothing where there is no file yet, or a damaged one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:

@@ -94,7 +94,3 @@ def test_no_number_in_the_results_is_without_a_file():
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists(), link
-
-
-def test_the_two_commands_are_shown():
-    assert "make run" in README and "make test" in README

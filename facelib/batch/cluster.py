@@ -24,14 +24,14 @@ from facelib.vision.encoder import Picture
 if TYPE_CHECKING:
     from distributed import Client
 
-PATIENCE = 30  # seconds until a scheduler or a first worker must have answered
+PATIENCE = 30  # seconds until a scheduler or a first worker must have responded
 
 
 @contextmanager
 def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
     """A client of the cluster at ``scheduler`` (tcp://…), or of worker processes started here for the while.
 
-    Raises InputError where Dask is not installed, nobody answers, or the cluster has no worker.
+    Raises InputError where Dask is not installed, no scheduler responds, or the cluster has no worker.
     """
     try:
         from distributed import Client, LocalCluster
@@ -48,7 +48,7 @@ def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         return
     try:
         client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError):  # nobody there; no address at all
+    except (OSError, ValueError):  # no scheduler there; no address at all
         raise InputError(
             f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and on each machine "
             f"`dask worker {scheduler}`"
@@ -82,12 +82,12 @@ def analyze(
                 places = [os.path.abspath(source) for source in batch]
                 waiting.append((batch, client.submit(_analyze, places, batch_size, options, pure=False)))
             elif waiting:
-                yield from _answers(*waiting.popleft())
+                yield from _results(*waiting.popleft())
             else:
                 return
 
 
-def _answers(batch: list, future) -> Iterator[Picture]:
+def _results(batch: list, future) -> Iterator[Picture]:
     try:
         found = future.result()
     except Exception as error:  # noqa: BLE001 - the other batches are still analysed

@@ -1,10 +1,7 @@
-"""One notebook, executed where it can be stopped.
+"""One notebook, executed by papermill in a kernel that can be stopped, and what it found out.
 
-    the caller -> a process with papermill -> the notebook's kernel -> whatever the notebook starts
-
-The caller looks at this tree of processes five times a second and ends it when it takes too long or too much
-memory. The process in the middle ends the kernel when the caller is gone, also after a kill -9: nothing of a
-notebook outlives who asked for it. What a notebook found out comes back through ``record``.
+The kernel and whatever it starts are watched, five times a second, and ended when they take too long or too
+much memory. A kernel ends by itself when the process that asked for it is gone, also after a kill -9.
 """
 
 from __future__ import annotations
@@ -12,17 +9,17 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -30,7 +27,7 @@ from facelib import paths
 from facelib.errors import InputError
 
 MIME = "application/x-facelib+json"  # of the output that ``record`` leaves in a notebook
-LOOK = 0.2  # seconds between two looks at the processes
+INTERVAL = 0.2  # seconds between two measurements of the processes
 
 
 def record(results: Mapping[str, object]) -> None:
@@ -78,8 +75,8 @@ class Outcome:
     """What became of one run.
 
     state: "ok", "failed", "timed out", "out of memory" or "stopped". error: why, in one line; None for "ok".
-    seconds: wall time. memory: bytes, the most that all its processes held at once (resident; what they
-    share counts for each). results: what the notebook recorded.
+    seconds: wall time. memory: bytes, the most that its kernel and all below it held at once (resident; what
+    they share counts for each). results: what the notebook recorded.
     """
 
     state: str
@@ -101,62 +98,67 @@ def execute(
     """Run one notebook with these parameters; no error of its own comes out but in the ``Outcome``.
 
     output: gets the executed copy; a log lies beside it, under its name with .log.
-    timeout: seconds for the whole notebook. memory: bytes, for all its processes together. None: no limit.
+    timeout: seconds for the whole notebook (papermill's is for each cell). memory: bytes, for all its
+        processes together. None: no limit.
     tick: told (the cell that begins, cells). stop: ends the run when it is set, from another thread.
     """
-    job = json.dumps([str(notebook), str(output), parameters or {}])
-    command = [sys.executable, "-m", "facelib.batch.process", job]
-    said: dict = {"cell": 0, "cells": 0}
-    start, peak, verdict = time.monotonic(), 0, None
-    with open(output.with_suffix(".log"), "w", encoding="utf-8") as log:
-        # A session of its own: Ctrl-C is for the caller, who ends it in order.
-        process = psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                               text=True, encoding="utf-8", start_new_session=True)  # fmt: skip
+    import papermill
 
-        def listen() -> None:
-            for line in process.stdout:
-                if line.endswith("\n"):  # else it was killed while it spoke
-                    said.update(json.loads(line))
-                    tick(said["cell"], said["cells"])
+    start, peak, verdict, at = time.monotonic(), 0, None, "before the first cell"
+    cells = len(json.loads(notebook.read_text(encoding="utf-8"))["cells"]) + bool(parameters)
+    kernels: list[psutil.Process] = []
+    tree: list[psutil.Process] = []
 
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        tree: list[psutil.Process] = []
-        try:
-            while verdict is None and not _ended(process, LOOK):
-                tree, seconds = _tree(process), time.monotonic() - start
-                held = sum(map(_resident, tree))
-                peak = max(peak, held)
-                if stop and stop.is_set():
-                    verdict = "stopped", "stopped"
-                elif timeout and seconds > timeout:
-                    verdict = "timed out", f"not done after {timeout:g} s"
-                elif memory and held > memory:
-                    verdict = "out of memory", f"held {held / 1e9:.2f} GB, the limit is {memory / 1e9:g} GB"
-        finally:
-            _end([*_tree(process), *tree])
-            listener.join(timeout=5)
-            process.stdin.close()
-        if "error" in said:  # it was done, perhaps while we made up our mind
-            state, error = ("failed" if said["error"] else "ok"), said["error"]
-        elif verdict:
-            state, error = verdict
-            where = f"cell {said['cell']} of {said['cells']}" if said["cells"] else "before the first cell"
-            error += f" ({where})"
-        else:
-            state, error = "failed", f"its process ended without a word (exit code {process.returncode})"
-        if error:
-            log.seek(0, os.SEEK_END)
-            log.write(f"\n{state}: {error}\n")
-    return Outcome(state, error, time.monotonic() - start, peak, said.get("results", {}))
+    def begin(cell, cell_index: int) -> None:
+        nonlocal at
+        at = f"cell {cell_index + 1} of {cells}"
+        tick(cell_index + 1, cells)
+
+    # Line by line: the kernel writes to the same file.
+    log = open(output.with_suffix(".log"), "w", 1, encoding="utf-8", errors="backslashreplace")
+    with log, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            papermill.execute_notebook,
+            notebook,
+            output,
+            dict(parameters or {}),
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=kernel_manager(log, kernels),
+            progress_bar=False,
+            stdout_file=log,
+            stderr_file=log,
+            on_cell_start=begin,
+        )
+        while not wait([running], INTERVAL).done:
+            tree = [each for kernel in kernels for each in _tree(kernel)] or tree
+            seconds, held = time.monotonic() - start, sum(map(_resident, tree))
+            peak = max(peak, held)
+            if verdict:
+                pass
+            elif stop and stop.is_set():
+                verdict = "stopped", f"stopped ({at})"
+            elif timeout and seconds > timeout:
+                verdict = "timed out", f"not done after {timeout:g} s ({at})"
+            elif memory and held > memory:
+                limit = f"held {held / 1e9:.2f} GB, the limit is {memory / 1e9:g} GB"
+                verdict = "out of memory", f"{limit} ({at})"
+            if verdict:
+                _end(tree)
+        _end(tree)  # what the notebook started and left behind
+        if error := running.exception():
+            state, said = verdict or ("failed", _line(error))
+            text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()  # a traceback comes in colours
+            log.write(f"\n{type(error).__name__}: {text}\n\n{state}: {said}\n")
+            return Outcome(state, said, time.monotonic() - start, peak)
+    return Outcome("ok", None, time.monotonic() - start, peak, recorded(running.result().cells))
 
 
-def _ended(process: psutil.Popen, seconds: float) -> bool:
-    """Whether a process ends within some seconds."""
-    with suppress(psutil.TimeoutExpired):
-        process.wait(seconds)
-        return True
-    return False
+def _line(error: BaseException) -> str:
+    """What went wrong, in one line: where a cell failed, its number and its error."""
+    if type(error).__name__ == "PapermillExecutionError":
+        return f"In [{error.exec_count}]: {error.ename}: {error.evalue}".partition("\n")[0]
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _tree(process: psutil.Process) -> list[psutil.Process]:
@@ -180,58 +182,8 @@ def _end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=5)
 
 
-# --- the process in the middle ---------------------------------------------------------------------------
-
-
-def _main(notebook: str, output: str, parameters: dict[str, object]) -> None:
-    """Execute one notebook; events leave on stdout as lines of JSON, all else goes to stderr, the log."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
-
-    def say(**event) -> None:
-        print(json.dumps(event), file=events, flush=True)
-
-    # Where it is installed, jsonschema builds a grammar of web addresses: a third of the time before a kernel
-    # starts, and no notebook is checked for one.
-    sys.modules.setdefault("rfc3987_syntax", None)
-    try:
-        import papermill
-
-        with open(notebook, encoding="utf-8") as stream:
-            cells = len(json.load(stream)["cells"]) + bool(parameters)
-        executed = papermill.execute_notebook(
-            notebook,
-            output,
-            parameters,
-            kernel_name="python3",
-            language="python",
-            kernel_manager_class=kernel_manager(sys.stderr),
-            progress_bar=False,
-            stdout_file=sys.stderr,
-            stderr_file=sys.stderr,
-            on_cell_start=lambda cell, cell_index: say(cell=cell_index + 1, cells=cells),
-        )
-        say(error=None, results=recorded(executed.cells))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the caller says it in one line
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()  # a traceback comes in colours
-        print(f"\n{type(error).__name__}: {text}", file=sys.stderr)
-        if type(error).__name__ == "PapermillExecutionError":
-            text = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"
-        say(error=text.partition("\n")[0] or type(error).__name__)
-
-
-def _end_with_the_caller() -> None:
-    """stdin is a lifeline: it closes when the caller is gone, however that went."""
-    while os.read(0, 1):
-        pass
-    _end(_tree(psutil.Process())[1:])
-    os._exit(1)
-
-
-def kernel_manager(log):
-    """A kernel manager class whose one kernel is this Python, in the notebooks' folder.
+def kernel_manager(log: TextIO | int, kernels: list[psutil.Process] | None = None):
+    """A kernel manager class whose one kernel is this Python, in the notebooks' folder; appended to kernels.
 
     A kernelspec found by its name may belong to any Python that the user once installed a kernel for, and
     papermill's own ``cwd`` would change the folder of the whole process. What the kernel writes past IPython
@@ -253,9 +205,7 @@ def kernel_manager(log):
 
         async def start_kernel(self, **options) -> None:
             await super().start_kernel(cwd=str(folder), stdout=log, stderr=log, **options)
+            if kernels is not None:
+                kernels.append(psutil.Process(self.provisioner.pid))
 
     return Manager
-
-
-if __name__ == "__main__":
-    _main(*json.loads(sys.argv[1]))

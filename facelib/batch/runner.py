@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def run(
     def work(notebook: Path) -> None:
         row, copy = board[notebook], output / notebook.name
         what = identity(notebook, accepted[notebook]) | here
-        done = read_json(copy.with_suffix(".json"))
+        done = paths.read_json(copy.with_suffix(".json"))
         if resume and copy.is_file() and done.get("of") == what:
             row.end("up to date", done["seconds"], done["memory_mb"])
             return
@@ -76,7 +77,7 @@ def run(
         row.end(found.state, found.seconds, found.memory / 1e6)
         if found.error is None:
             facts = {"seconds": round(found.seconds, 1), "memory_mb": round(found.memory / 1e6)}
-            write_json(copy.with_suffix(".json"), {"of": what, **facts, "results": found.results})
+            paths.write_json(copy.with_suffix(".json"), {"of": what, **facts, "results": found.results})
         elif not stop.is_set():
             where = f"(log: {short(copy.with_suffix('.log'))})"
             console.print(f"{row.name}: {found.error} {where}", markup=False, highlight=False, soft_wrap=True)
@@ -227,25 +228,11 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a file whole or not at all."""
-    with paths.atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict:
-    """What ``write_json`` wrote; nothing where there is no file yet, or a damaged one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 # --- what is committed -----------------------------------------------------------------------------------
 
 
 def refresh(names: Sequence[str] = ()) -> None:
-    """Execute notebooks in place, as they are committed: on the drawn faces, whatever data is here."""
+    """Execute notebooks in place, as they are committed: on the synthetic faces, whatever data is here."""
     process = _process()
     import nbformat
     from nbclient import NotebookClient
@@ -255,7 +242,7 @@ def refresh(names: Sequence[str] = ()) -> None:
         cells = _tagged(notebook)
         sources = [cell.source for cell in cells]
         for cell in cells:
-            cell.source = on_drawn_faces(cell.source)
+            cell.source = on_synthetic_faces(cell.source)
         client = NotebookClient(
             notebook,
             kernel_manager_class=process.kernel_manager(subprocess.DEVNULL),
@@ -263,7 +250,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file
         )
-        client.execute()
+        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures())})
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source
         with paths.atomic_write(path) as temporary:
@@ -271,8 +258,8 @@ def refresh(names: Sequence[str] = ()) -> None:
         print(f"{path.name}: executed")
 
 
-def on_drawn_faces(parameters: str) -> str:
-    """The source of a parameters cell, with its ``dataset`` (if it has one) set to the drawn faces."""
+def on_synthetic_faces(parameters: str) -> str:
+    """The source of a parameters cell, with its ``dataset`` (if it has one) set to the synthetic faces."""
     return parameters + ('\ndataset = "toy"' if re.search(r"^dataset\b", parameters, re.M) else "")
 
 

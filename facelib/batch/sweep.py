@@ -57,11 +57,11 @@ def sweep(
         of = runner.identity(path, chosen) | here
         place = folder / f"{runner.sha(json.dumps(of, sort_keys=True))}.json"
         places.append(place)
-        if runner.read_json(place).get("of") != of:
+        if paths.read_json(place).get("of") != of:
             missing[place] = of
     print(f"{len(combinations)} combinations, {len(missing)} to run")
     failed = _run(path, missing, here, workers, scheduler, timeout, memory) if missing else 0
-    done = [record for place in dict.fromkeys(places) if (record := runner.read_json(place))]
+    done = [record for place in dict.fromkeys(places) if (record := paths.read_json(place))]
     if done:
         _write(done, list(axes), folder, path.stem)
     return 1 if failed else 0
@@ -94,7 +94,7 @@ def _run(path: Path, missing: dict[Path, dict], here: dict, workers, scheduler, 
                 failed += 1
                 said += f" (log: {runner.short(place.with_suffix('.log'))})" if files else ""
             else:  # last: what has a record is done
-                runner.write_json(place, {"of": missing[place], **facts})
+                paths.write_json(place, {"of": missing[place], **facts})
             print(f"{number}/{len(missing)}  {_words(missing[place]['parameters'])}: {said}", flush=True)
     return failed
 
@@ -166,47 +166,39 @@ def summary(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     names: the parameters' columns. Rows that differ in ``seed`` only are repeats of one combination. Columns:
     n, mean, and half, the half width of Student's 95 % interval of the mean (nan for fewer than two repeats).
     """
-    import pandas as pd
     from scipy import stats
 
-    results = [c for c in table if c not in names and pd.api.types.is_numeric_dtype(table[c])]
-    rows = {}
-    for label, group in table.groupby(_combinations(table, names), sort=False):
-        for name in results:
-            values = group[name].dropna().astype(float)
-            spread = values.std(ddof=1) / max(len(values), 1) ** 0.5
-            half = stats.t.ppf(0.975, len(values) - 1) * spread if len(values) > 1 else float("nan")
-            rows[label, name] = {"n": len(values), "mean": values.mean(), "half": half}
-    index = pd.MultiIndex.from_tuples(rows, names=["combination", "result"]) if rows else None
-    return pd.DataFrame(list(rows.values()), index=index, columns=["n", "mean", "half"])
+    results = table.drop(columns=list(names)).select_dtypes(["number", "bool"]).astype(float)
+    long = results.assign(combination=_combinations(table, names)).melt("combination", var_name="result")
+    found = long.groupby(["combination", "result"], sort=False)["value"].agg(["count", "mean", "sem"])
+    found["half"] = stats.t.ppf(0.975, found["count"] - 1) * found.pop("sem")
+    found = found.reindex(list(dict.fromkeys(long["combination"])), level=0)
+    return found.rename(columns={"count": "n"})
 
 
 def figure(table: pd.DataFrame, names: Sequence[str], title: str = "") -> Figure:
     """Mean and 95 % interval of each combination, a panel for each recorded number, a dot for each repeat."""
     from matplotlib.figure import Figure
 
-    found = summary(table, names)
+    found, combination = summary(table, names), _combinations(table, names)
     if found.empty:
         raise InputError("no number was recorded: there is nothing to draw")
-    labels = list(found.index.get_level_values(0).unique())
-    results = list(found.index.get_level_values(1).unique())
-    columns = min(3, len(results))
-    rows = -(-len(results) // columns)
-    sheet = Figure(figsize=(2.2 + 2.6 * columns, rows * (1.0 + 0.3 * len(labels))), layout="constrained")
+    results = found.index.unique("result")
+    rows, columns = -(-len(results) // 3), min(3, len(results))
+    height = rows * (1.0 + 0.3 * len(set(combination)))
+    sheet = Figure(figsize=(2.2 + 2.6 * columns, height), layout="constrained")
     grid = sheet.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    place = [labels.index(label) for label in _combinations(table, names)]
-    for axis, result in zip(grid, results, strict=False):
-        these = found.xs(result, level=1).loc[labels]
-        axis.plot(table[result], place, "o", color="#999999", markersize=3, alpha=0.6)
-        axis.errorbar(these["mean"], range(len(labels)), xerr=these["half"].fillna(0), fmt="o", color=_BLUE,
-                      capsize=3, markersize=5)  # fmt: skip
-        axis.set_title(result, fontsize=10, loc="left")
-        axis.set_yticks(range(len(labels)), labels, fontsize=8)
-        axis.set_ylim(len(labels) - 0.5, -0.5)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(axis="x", labelsize=8)
     for axis in grid[len(results) :]:
         axis.axis("off")
+    for axis, result in zip(grid, results, strict=False):
+        axis.plot(table[result], combination, "o", color="#999999", markersize=3, alpha=0.6)
+        these = found.xs(result, level="result")
+        half = these["half"].fillna(0)
+        axis.errorbar(these["mean"], these.index, xerr=half, fmt="o", color=_BLUE, capsize=3)
+        axis.set_title(result, fontsize=10, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    grid[0].invert_yaxis()  # the first combination above
     sheet.suptitle(f"{title}: mean and 95 % interval over repeats".removeprefix(": "), fontsize=10)
     return sheet
 

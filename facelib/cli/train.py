@@ -91,7 +91,7 @@ def train(arguments: argparse.Namespace) -> int:
         name, task, architecture, fit = "utkface", "gender", "gender", train_gender.train_gender
     else:
         data = load_data(arguments.dataset)
-        name = "toy" if "drawn" in data.source else "fer2013"
+        name = data.option
     import_keras()
     if arguments.task in registry.GENERATOR:
         task = architecture = arguments.task
@@ -171,7 +171,7 @@ def _join(arguments: argparse.Namespace) -> int:
     network.save_weights(output / runs.FINISHED)
     if arguments.ship:
         facts = {
-            "data": "toy" if "drawn" in data.source else "fer2013",
+            "data": data.option,
             "data_digest": data.digest,
             "command": f"facelib train emotion --columns {' '.join(arguments.columns)} --ship",
             "columns": records,

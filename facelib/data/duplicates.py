@@ -1,5 +1,4 @@
-"""Which pictures of a set are equal or nearly equal, which are in a test split too, and the set without
-them."""
+"""Equal and nearly equal pictures of a set, leaks from Training into a test split, the set without them."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from facelib.emotions import FerData, Split
+from facelib.emotions import FerData
 
 #: Near duplicates: so many of the hash's 64 bits may differ (an even number always: half of them are set),
 #: and the pixels correlate so well. A hundred such pairs of FER-2013, half of them from the edge of both
@@ -88,9 +87,7 @@ def leaked_rows(data: FerData) -> dict[str, np.ndarray]:
 
 def cleaned(data: FerData) -> FerData:
     """The set without training pictures that stand there more than once (one is kept) or in a test split."""
-    groups = duplicate_groups(np.concatenate([split.images for _, split in data]))
-    n = len(data.train)
+    groups, n = duplicate_groups(data.whole.images), len(data.train)
     _, first = np.unique(groups[:n], return_index=True)
     keep = np.sort(first[~np.isin(groups[:n][first], groups[n:])])
-    votes = None if data.train.votes is None else data.train.votes[keep]
-    return replace(data, train=Split(data.train.images[keep], data.train.labels[keep], votes))
+    return replace(data, train=data.train[keep])

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import textwrap
 import time
 import warnings
 import zipfile
@@ -88,15 +89,14 @@ def import_fer2013(path: str | Path, ferplus: str | Path | None = None, progress
     data = _read(source, ferplus, progress, keep=True)
     memo = {"cache": data.extra["cache"], "source": str(source.resolve())}
     memo["ferplus"] = str(Path(ferplus).resolve()) if ferplus else None
-    with paths.atomic_write(_memo()) as temporary:
-        temporary.write_text(json.dumps(memo))
+    paths.write_json(_memo(), memo)
     return _warn(data)
 
 
 def fetch_fer2013() -> FerData:
     """Download FER-2013 through kagglehub (an optional extra) and FER+'s votes from GitHub, and import them.
 
-    Raises InputError, with the way by hand, where kagglehub is not installed or Kaggle does not answer.
+    Raises InputError, with the way by hand, where kagglehub is not installed or Kaggle does not respond.
     """
     try:
         import kagglehub
@@ -121,39 +121,37 @@ def info() -> str:
             warnings.simplefilter("ignore")  # describe() says the same
             return describe(load_fer2013())
     except FileNotFoundError as error:
-        return f"{error}\nUntil then everything runs on the drawn faces (facelib.load_toyfaces)."
+        return f"{error}\nUntil then everything runs on the synthetic faces (facelib.load_toyfaces)."
 
 
 def describe(data: FerData) -> str:
     """A page about a set for people: source, digest, counts per split and class, votes, what is missing."""
+    import pandas as pd
+
     counts = {name: tuple(np.bincount(split.labels, minlength=7).tolist()) for name, split in data}
-    total = [sum(column) for column in zip(*counts.values(), strict=True)]
-    everything = max(sum(total), 1)
-
-    def line(name: str, cells: list[str]) -> str:
-        return f"  {name:<12}" + "".join(f"{cell:>10}" for cell in cells)
-
-    table = [line("", [*EMOTIONS, "all"])]
-    for name, row in {**counts, "all": tuple(total)}.items():
-        table.append(line(name, [f"{count:,}" for count in (*row, sum(row))]))
-    table.append(line("share", [f"{100 * count / everything:.1f} %" for count in total]))
+    table = pd.DataFrame.from_dict(counts, "index", columns=EMOTIONS)
+    table.loc["all"] = table.sum()
+    share = 100 * table.loc["all"] / max(table.loc["all"].sum(), 1)
+    table["all"] = table.sum(axis=1)
+    table = table.map("{:,}".format)
+    table.loc["share"] = [*share.map("{:.1f} %".format), "100.0 %"]
     lines = [
-        f"{sum(total):,} faces of 48 x 48 gray pixels, in three splits and seven emotions",
+        f"{table.loc['all', 'all']} faces of 48 x 48 gray pixels, in three splits and seven emotions",
         f"  source  {data.source}",
         f"  digest  {data.digest}  (sha256 over pixels and labels; quoted with every result)",
         "",
-        *table,
+        textwrap.indent(table.to_string(col_space=9), "  "),
         "",
     ]
-    if "order" in data.extra:  # FER-2013, and not drawn faces
+    if "order" in data.extra:  # only FER-2013 has one
         same = "the official ones" if counts == OFFICIAL_COUNTS else "NOT the official ones (35,887 images)"
         lines.append(f"Counts: {same}; order of the rows: {data.extra['order']}.")
     votes = [split.votes for _, split in data if split.votes is not None]
     if votes:
         lines.append(f"FER+ votes: present for {sum(map(len, votes)):,} images")
         if "no_face" in data.extra:
-            nobody = sum(int(flags.sum()) for flags in data.extra["no_face"].values())
-            lines[-1] += f"; FER+ found no usable face in {nobody}"
+            unusable = sum(int(flags.sum()) for flags in data.extra["no_face"].values())
+            lines[-1] += f"; FER+ found no usable face in {unusable}"
         lines[-1] += "."
     else:
         lines.append(
@@ -161,12 +159,6 @@ def describe(data: FerData) -> str:
             "votes follow the official order of rows, so with Kaggle's folders put fer2013.csv there too."
         )
     return "\n".join(lines + [f"Note: {note}" for note in data.extra.get("notes", [])])
-
-
-def dataset_name(data: FerData) -> str:
-    """ "fer2013" for the whole official set, else with the digest: a part must not pass for the whole."""
-    whole = [len(split) for _, split in data] == [sum(counts) for counts in OFFICIAL_COUNTS.values()]
-    return "fer2013" if whole else f"fer2013-{data.digest[:8]}"
 
 
 def data_digest(*splits: Split) -> str:
@@ -254,15 +246,10 @@ def _shown(source: Path) -> str:
 
 def _store(cache: Path, data: FerData) -> None:
     """Write the cache whole or not at all; leftovers of killed writers go after a day."""
-    splits = list(data.splits.values())
-    arrays = {
-        "images": np.concatenate([split.images for split in splits]),
-        "labels": np.concatenate([split.labels for split in splits]).astype(np.uint8),
-        "counts": np.array([len(split) for split in splits]),
-    }
-    if splits[0].votes is not None:
-        arrays["votes"] = np.concatenate([split.votes for split in splits])
-        arrays["no_face"] = np.concatenate(list(data.extra["no_face"].values()))
+    whole, counts = data.whole, np.array([len(split) for _, split in data])
+    arrays = {"images": whole.images, "labels": whole.labels.astype(np.uint8), "counts": counts}
+    if whole.votes is not None:
+        arrays |= {"votes": whole.votes, "no_face": np.concatenate(list(data.extra["no_face"].values()))}
     meta = {"version": _VERSION, "source": data.source, "digest": data.digest}
     meta |= {"order": data.extra["order"], "notes": data.extra["notes"]}
     with paths.atomic_write(cache) as temporary:
@@ -281,8 +268,8 @@ def _load(cache: Path) -> FerData | None:
         meta = json.loads(str(arrays["meta"]))
         if meta["version"] != _VERSION:
             return None
-        columns = (arrays[name] for name in ("images", "labels", "counts"))
-        data = _splits(*columns, arrays.get("votes"), arrays.get("no_face"))
+        whole = Split(arrays["images"], arrays["labels"].astype(np.int64), arrays.get("votes"))
+        data = _splits(whole, arrays["counts"], arrays.get("no_face"))
         data.extra.update(order=meta["order"], notes=meta["notes"], cache=cache.name)
         return replace(data, source=meta["source"], digest=meta["digest"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
@@ -293,17 +280,9 @@ def _memo() -> Path:
     return paths.data() / "fer2013-imported.json"
 
 
-def _json(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _imported(progress: bool) -> FerData | None:
     """What was imported last: from its cache, or read again from its source if the cache is gone."""
-    memo = _json(_memo())
+    memo = paths.read_json(_memo())
     if not {"cache", "source", "ferplus"} <= memo.keys():
         return None
     data = _load(paths.data() / memo["cache"])
@@ -318,7 +297,7 @@ def _file_digest(path: Path) -> str:
     files = list_folder(path) if path.is_dir() else [("", path)]
     stats = [(rel, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for rel, file in files]
     key = hashlib.sha256(repr(stats).encode()).hexdigest()
-    known = _json(index).get(name)
+    known = paths.read_json(index).get(name)
     if known and known[0] == key:
         return known[1]
     if path.is_dir():
@@ -329,8 +308,8 @@ def _file_digest(path: Path) -> str:
     else:
         found = paths.digest(path)
     # Two writers may lose one entry between them: it is then computed again.
-    with suppress(OSError), paths.atomic_write(index) as temporary:
-        temporary.write_text(json.dumps({**_json(index), name: [key, found]}, indent=0))
+    with suppress(OSError):
+        paths.write_json(index, paths.read_json(index) | {name: [key, found]})
     return found
 
 
@@ -347,10 +326,8 @@ def _build(rows: Rows, votes: Path | None, required: bool, table: Path | None, p
     official = _is_official(rows.labels[order]) and 1 in usages
     if rows.pictures and not official and table is not None:
         known = _read(table, None, progress)
-        images = np.concatenate([split.images for _, split in known])
-        labels = np.concatenate([split.labels for _, split in known]).astype(np.uint8)
         splits = np.repeat(np.arange(3, dtype=np.uint8), [len(split) for _, split in known])
-        row = match_rows(rows, Rows(images, labels, splits))
+        row = match_rows(rows, Rows(known.whole.images, known.whole.labels.astype(np.uint8), splits))
         matched = row is not None
         if matched:
             notes = []  # the table has told what the names did not
@@ -380,26 +357,18 @@ def _build(rows: Rows, votes: Path | None, required: bool, table: Path | None, p
                 raise InputError(f"{what}; {remedy}")
             notes.append(f"{what}, so there are no votes; {remedy}")
     counts = np.bincount(usages, minlength=len(USAGES))
-    data = _splits(rows.images[order], rows.labels[order], counts, joined, no_face)
+    data = _splits(Split(rows.images[order], rows.labels[order].astype(np.int64), joined), counts, no_face)
     data.extra.update(order=text, notes=notes)
     return replace(data, digest=data_digest(*data.splits.values()))
 
 
-def _splits(
-    images: np.ndarray,
-    labels: np.ndarray,
-    counts: np.ndarray,
-    votes: np.ndarray | None,
-    no_face: np.ndarray | None,
-) -> FerData:
-    """FerData from columns in which the splits stand one after the other, ``counts`` rows each."""
+def _splits(whole: Split, counts: np.ndarray, no_face: np.ndarray | None) -> FerData:
+    """FerData from rows in which the splits stand one after the other, ``counts`` rows each."""
     ends = np.cumsum(counts)
-    parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-    labels = labels.astype(np.int64)
-    splits = (Split(images[part], labels[part], None if votes is None else votes[part]) for part in parts)
-    data = FerData(*splits, source="", digest="")
+    parts = {name: slice(end - n, end) for name, end, n in zip(USAGES, ends, counts, strict=True)}
+    data = FerData(*(whole[part] for part in parts.values()), name="fer2013", source="", digest="")
     if no_face is not None:
-        data.extra["no_face"] = {usage: no_face[part] for usage, part in zip(USAGES, parts, strict=True)}
+        data.extra["no_face"] = {name: no_face[part] for name, part in parts.items()}
     return data
 
 

@@ -19,25 +19,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
-from facelib.emotions import EMOTIONS
+from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS
 from facelib.errors import InputError
 
 SIDE = 48
 #: FER-2013's own names for its splits, in the order of its rows.
-USAGES = ("Training", "PublicTest", "PrivateTest")
+USAGES = tuple(OFFICIAL_COUNTS)
 #: The table, under the names it has in Kaggle's archives; train.csv and test.csv there are only parts of it.
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 MAX_PICTURE = 1 << 20  # bytes; a 48 x 48 picture takes 10 kB at most, whatever its format
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 BYTE_CODES = {str(value): value for value in range(256)}
-_LABEL = {str(label): label for label in range(len(EMOTIONS))}
+_LABEL_CODES = {str(label): label for label in range(len(EMOTIONS))}
 USAGE_CODES = {usage: index for index, usage in enumerate(USAGES)}
+_OFFICIAL = sum(map(sum, OFFICIAL_COUNTS.values()))  # rows
 _AGAIN = "download it again"
 # What a damaged file makes the parsers raise; pyarrow's errors derive from ValueError, OSError, RuntimeError.
 _DAMAGE = (
@@ -70,19 +71,17 @@ def read_rows(path: Path, progress: bool = True) -> Rows:
     name = path.name.lower()
     with blame(path):
         if path.is_dir():
-            return _read_pictures(
-                [(rel, partial(open, file, "rb")) for rel, file in list_folder(path)], path, progress
-            )
+            files = [(name, partial(open, file, "rb")) for name, file in list_folder(path)]
+            return _read_pictures(files, path, progress)
         if name.endswith(".csv"):
             with open(path, "rb") as stream:
-                return _read_table(stream, path, path.stat().st_size, progress)
+                return _read_table(stream, path, progress)
         if name.endswith(".parquet"):
             return _read_parquet(path, progress)
         if name.endswith(ARCHIVES):
             return _read_archive(path, progress)
-    raise _fault(
-        path, "is not a form of FER-2013", "give a .csv, .zip, .tar.gz or .parquet file, or a folder"
-    )
+    remedy = "give a .csv, .zip, .tar.gz or .parquet file, or a folder"
+    raise _fault(path, "is not a form of FER-2013", remedy)
 
 
 def list_folder(folder: Path) -> list[tuple[str, str]]:
@@ -135,20 +134,15 @@ def match_rows(rows: Rows, reference: Rows) -> np.ndarray | None:
     return matched
 
 
-class _Collector:
-    """Grows the three columns of ``Rows`` without a Python object per pixel."""
-
-    def __init__(self) -> None:
-        self.pixels, self.labels, self.usages = bytearray(), bytearray(), bytearray()
-
-    def add(self, pixels: bytes, label: int, usage: int) -> None:
-        self.pixels += pixels
-        self.labels.append(label)
-        self.usages.append(usage)
-
-    def rows(self) -> Rows:
-        images = np.frombuffer(self.pixels, np.uint8).reshape(-1, SIDE, SIDE)
-        return Rows(images, np.frombuffer(self.labels, np.uint8), np.frombuffer(self.usages, np.uint8))
+def _collect(found: Iterable[tuple[bytes, int, int]], **facts) -> Rows:
+    """``Rows`` of (pixels, label, usage), without a Python object per pixel."""
+    pixels, labels, usages = bytearray(), bytearray(), bytearray()
+    for face, label, usage in found:
+        pixels += face
+        labels.append(label)
+        usages.append(usage)
+    images = np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
+    return Rows(images, np.frombuffer(labels, np.uint8), np.frombuffer(usages, np.uint8), **facts)
 
 
 def _fault(where: object, what: str, remedy: str) -> InputError:
@@ -163,9 +157,8 @@ def blame(name: object) -> Iterator[None]:
     except InputError:
         raise
     except _DAMAGE as error:
-        raise _fault(
-            name, f"cannot be read: damaged or cut off? ({str(error)[:120] or type(error).__name__})", _AGAIN
-        ) from error
+        why = str(error)[:120] or type(error).__name__
+        raise _fault(name, f"cannot be read: damaged or cut off? ({why})", _AGAIN) from error
 
 
 def known(table: dict[str, int], value: object, where: str, what: str) -> int:
@@ -174,37 +167,34 @@ def known(table: dict[str, int], value: object, where: str, what: str) -> int:
         return table[str(value).strip()]
     except KeyError:
         allowed = ", ".join(table) if len(table) < 10 else f"{next(iter(table))} to {len(table) - 1}"
-        shown = repr(str(value)[:40])
-        raise _fault(
-            where, f"unknown {what} {shown}", f"allowed are {allowed}: correct it or {_AGAIN}"
-        ) from None
+        remedy = f"allowed are {allowed}: correct it or {_AGAIN}"
+        raise _fault(where, f"unknown {what} {str(value)[:40]!r}", remedy) from None
 
 
-def _bar(total: int, path: object, progress: bool, **unit: object):
+def _label(value: object, where: str) -> int:
+    return known(_LABEL_CODES, value, where, "emotion")
+
+
+def _usage(value: object, where: str) -> int:
+    return known(USAGE_CODES, value, where, "usage")
+
+
+def _shown(rows: Iterable, path: object, progress: bool, total: int, unit: str = "row") -> Iterable:
+    """The rows, with a bar on a terminal and silence in a log."""
     from tqdm import tqdm
 
-    # disable=None: a bar on a terminal, silence in a log.
-    return tqdm(
-        total=total, desc=f"reading {Path(str(path)).name}", disable=None if progress else True, **unit
-    )
+    name = PurePath(str(path)).name
+    return tqdm(rows, f"reading {name}", total, disable=None if progress else True, unit=unit)
 
 
 def csv_rows(
-    stream: BinaryIO, name: object, columns: tuple[str, ...], remedy: str, bar=None
+    stream: BinaryIO, name: object, columns: tuple[str, ...], remedy: str
 ) -> Iterator[tuple[str, list[str]]]:
     """Rows of a csv as ("file, line n", the fields of ``columns`` in that order).
 
     The standard library's reader and not a data frame's: it streams, and it knows the line it is on.
     """
-
-    def lines() -> Iterator[str]:
-        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-            for line in text:
-                if bar is not None:
-                    bar.update(len(line))
-                yield line
-
-    reader = csv.reader(lines(), strict=True)
+    reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
     try:
         header = [title.strip().lower() for title in next(reader, [])]
         if not header:
@@ -223,9 +213,8 @@ def csv_rows(
             if len(fields) != len(header):
                 raise _fault(where, f"{len(fields)} fields instead of {len(header)}", f"cut off? {_AGAIN}")
             if [value.strip().lower() for value in fields] == header:
-                raise _fault(
-                    where, "the header stands here again", "two files in one? delete the repeated part"
-                )
+                remedy = "two files in one? delete the repeated part"
+                raise _fault(where, "the header stands here again", remedy)
             empty = False
             yield where, [fields[place] for place in places]
         if empty:
@@ -234,19 +223,14 @@ def csv_rows(
         raise _fault(f"{name}, line {reader.line_num + 1}", f"is not CSV text ({error})", _AGAIN) from error
 
 
-def _read_table(stream: BinaryIO, name: object, size: int, progress: bool) -> Rows:
+def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
     """fer2013.csv: emotion,pixels,Usage, in any order of the columns."""
-    remedy = "take fer2013.csv (35,887 rows) of Kaggle, not train.csv or test.csv"
-    found = _Collector()
-    with _bar(size, name, progress, unit="B", unit_scale=True) as bar:
-        for where, (emotion, text, usage) in csv_rows(
-            stream, name, ("emotion", "pixels", "Usage"), remedy, bar
-        ):
-            pixels = _pixels(text, where)
-            found.add(
-                pixels, known(_LABEL, emotion, where, "emotion"), known(USAGE_CODES, usage, where, "usage")
-            )
-    return found.rows()
+    remedy = f"take fer2013.csv ({_OFFICIAL:,} rows) of Kaggle, not train.csv or test.csv"
+    rows = csv_rows(stream, name, ("emotion", "pixels", "Usage"), remedy)
+    return _collect(
+        (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
+        for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
+    )
 
 
 def _pixels(text: str, where: str) -> bytes:
@@ -272,27 +256,19 @@ def _read_parquet(path: Path, progress: bool) -> Rows:
     """Columns image (an encoded 48 x 48 picture), emotion, usage; other columns are ignored."""
     import pyarrow.parquet as pq
 
-    columns, found, row = ["image", "emotion", "usage"], _Collector(), 0
+    columns = ["image", "emotion", "usage"]
     with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
+        names, count = file.schema_arrow.names, file.metadata.num_rows
         if not set(columns) <= set(names):
             raise _fault(path, f"the columns are {', '.join(names)[:80]}", f"needed are {', '.join(columns)}")
-        with _bar(file.metadata.num_rows, path, progress, unit="row") as bar:
-            for batch in file.iter_batches(1024, columns=columns):
-                for image, emotion, usage in zip(
-                    *(batch[column].to_pylist() for column in columns), strict=True
-                ):
-                    row += 1
-                    where = f"{path}, row {row}"
-                    label, split = (
-                        known(_LABEL, emotion, where, "emotion"),
-                        known(USAGE_CODES, usage, where, "usage"),
-                    )
-                    found.add(_decode(image, where), label, split)
-                bar.update(len(batch))
-    if not row:
-        raise _fault(path, "has no rows", _AGAIN)
-    return found.rows()
+        if not count:
+            raise _fault(path, "has no rows", _AGAIN)
+        rows = (row for batch in file.iter_batches(1024, columns=columns) for row in batch.to_pylist())
+        numbered = ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
+        return _collect(
+            (_decode(row["image"], where), _label(row["emotion"], where), _usage(row["usage"], where))
+            for where, row in _shown(numbered, path, progress, count)
+        )
 
 
 def _decode(data: object, where: str) -> bytes:
@@ -307,42 +283,40 @@ def _decode(data: object, where: str) -> bytes:
     except Exception as error:  # noqa: BLE001 - Pillow raises a dozen types on damaged pictures
         why = "cannot be decoded" if "cannot identify" in str(error) else str(error)[:80]
         raise _fault(where, f"is not a readable picture ({why})", f"delete it or {_AGAIN}") from None
-    raise _fault(
-        where, f"is {size[0]} x {size[1]} pixels and not 48 x 48", "give the original pictures, unresized"
-    )
+    what = f"is {size[0]} x {size[1]} pixels and not 48 x 48"
+    raise _fault(where, what, "give the original pictures, unresized")
 
 
-Member = tuple[str, Callable[[], BinaryIO]]
+Member = tuple[str, Callable[[], BinaryIO]]  # a file's name and how to open it
 
 
 def _read_archive(path: Path, progress: bool) -> Rows:
     """A zip or tar of Kaggle: the table where there is one, else the folders of pictures."""
     with _open_archive(path) as members:
-        for name in members:
+        for name, _ in members:
             inside = PurePosixPath(name.replace("\\", "/"))
             if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", name):
-                raise _fault(
-                    path, f"the member {name[:80]!r} points outside the archive", f"do not trust it: {_AGAIN}"
-                )
+                what = f"the member {name[:80]!r} points outside the archive"
+                raise _fault(path, what, f"do not trust it: {_AGAIN}")
         for wanted in TABLES:
-            for name, (size, opener) in members.items():
+            for name, opener in members:
                 if PurePosixPath(name).name == wanted and "__MACOSX" not in name:
                     with opener() as stream:
-                        return _read_table(stream, f"{path}/{name}", size, progress)
-        return _read_pictures([(name, opener) for name, (_, opener) in members.items()], path, progress)
+                        return _read_table(stream, f"{path}/{name}", progress)
+        return _read_pictures(members, path, progress)
 
 
 @contextmanager
-def _open_archive(path: Path) -> Iterator[dict[str, tuple[int, Callable[[], BinaryIO]]]]:
-    """Members by name, in the archive's order: their size and how to open them."""
+def _open_archive(path: Path) -> Iterator[list[Member]]:
+    """The files in an archive, in its order."""
     if path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
-            files = (member for member in archive.infolist() if not member.is_dir())
-            yield {member.filename: (member.file_size, partial(archive.open, member)) for member in files}
+            files = [member for member in archive.infolist() if not member.is_dir()]
+            yield [(member.filename, partial(archive.open, member)) for member in files]
     else:
         with tarfile.open(path) as archive:
-            files = (member for member in archive if member.isfile())
-            yield {member.name: (member.size, partial(archive.extractfile, member)) for member in files}
+            files = [member for member in archive if member.isfile()]
+            yield [(member.name, partial(archive.extractfile, member)) for member in files]
 
 
 def _read_pictures(members: Iterable[Member], source: Path, progress: bool) -> Rows:
@@ -355,28 +329,34 @@ def _read_pictures(members: Iterable[Member], source: Path, progress: bool) -> R
         what = "holds neither fer2013.csv nor pictures in train/<emotion>/ and test/<emotion>/"
         raise _fault(source, what, "give the archive or the folder as it comes from Kaggle")
     one_test = any(top == "test" and usage is None for top, usage, *_ in chosen)
-    found, keys = _Collector(), []
-    with _bar(len(chosen), source, progress, unit="file") as bar:
-        for top, usage, number, label, name, opener in chosen:
-            with opener() as stream:
-                data = stream.read(MAX_PICTURE + 1)
-            where = f"{source}/{name}"
-            if len(data) > MAX_PICTURE:
-                raise _fault(where, "is too large for a 48 x 48 picture", "give the original pictures")
-            split = 0 if top == "train" else 2 if one_test else USAGE_CODES[usage]
-            found.add(_decode(data, where), label, split)
-            keys.append((split, number, label, name))
-            bar.update()
-    rows = found.rows()
-    order = sorted(range(len(keys)), key=keys.__getitem__)
     notes = []
     if one_test:
-        count = int((rows.usages == 2).sum())
+        count = sum(top == "test" for top, *_ in chosen)
         notes.append(
             f"{source}: the file names under test/ do not tell PublicTest from PrivateTest; all {count:,} "
             "test pictures are in private_test and public_test is empty"
         )
-    return Rows(rows.images[order], rows.labels[order], rows.usages[order], pictures=True, notes=notes)
+
+    def split(top: str, usage: str | None) -> int:
+        return 0 if top == "train" else 2 if one_test else USAGE_CODES[usage]
+
+    chosen.sort(key=lambda each: (split(*each[:2]), *each[2:-1]))
+    return _collect(
+        (
+            (_picture(opener, f"{source}/{name}"), label, split(top, usage))
+            for top, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
+        ),
+        pictures=True,
+        notes=notes,
+    )
+
+
+def _picture(opener: Callable[[], BinaryIO], where: str) -> bytes:
+    with opener() as stream:
+        data = stream.read(MAX_PICTURE + 1)
+    if len(data) > MAX_PICTURE:
+        raise _fault(where, "is too large for a 48 x 48 picture", "give the original pictures")
+    return _decode(data, where)
 
 
 def _place(name: str, source: Path) -> tuple[str, str | None, int, int] | None:
@@ -384,12 +364,8 @@ def _place(name: str, source: Path) -> tuple[str, str | None, int, int] | None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     top = next((i for i, part in enumerate(parts[:-1]) if part in ("train", "test")), None)
     file = parts[-1]
-    if (
-        top is None
-        or "__MACOSX" in parts
-        or file.startswith(".")
-        or file.lower() in ("thumbs.db", "desktop.ini")
-    ):
+    left_by_systems = file.startswith(".") or file.lower() in ("thumbs.db", "desktop.ini")
+    if top is None or "__MACOSX" in parts or left_by_systems:
         return None
     where = f"{source}/{name}"
     if len(parts) != top + 3:
@@ -400,8 +376,7 @@ def _place(name: str, source: Path) -> tuple[str, str | None, int, int] | None:
     prefix = re.match(rf"({'|'.join(USAGES)})_", file)
     usage = prefix[1] if prefix else None
     if usage and (usage == "Training") != (parts[top] == "train"):
-        raise _fault(
-            where, f"a {usage} picture in {parts[top]}/", "splits would mix: put it back in its folder"
-        )
+        remedy = "splits would mix: put it back in its folder"
+        raise _fault(where, f"a {usage} picture in {parts[top]}/", remedy)
     digits = re.findall(r"\d+", PurePosixPath(file).stem)
     return parts[top], usage, int(digits[-1]) if digits else -1, EMOTIONS.index(folder)

@@ -58,7 +58,7 @@ def emotion_votes(votes: np.ndarray) -> np.ndarray:
 
 
 def views(data: FerData, split: str = "PrivateTest") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Three ways to mark the answers on a split: name -> (rows (m,) int64, labels of these rows).
+    """Three ways to score predictions on a split: name -> (rows (m,) int64, labels of these rows).
 
     "all": as it is. "unseen": without the pictures that also stand in Training. "majority": against the
     emotion that most FER+ annotators named, where there is a single one (only with votes).
@@ -76,7 +76,7 @@ def views(data: FerData, split: str = "PrivateTest") -> dict[str, tuple[np.ndarr
 
 def soft_labels(split: Split) -> np.ndarray:
     """Half the label, half the FER+ annotators' shares of the seven emotions, (n, 7) float32; the label alone
-    where none of the seven was named, or nobody asked."""
+    where none of the seven was named, or there are no votes."""
     labels = np.eye(len(EMOTIONS), dtype=np.float32)[split.labels]
     if split.votes is None:
         return labels

@@ -1,8 +1,8 @@
 """Draw faces: flat shapes moved by facial action units, soft light over them.
 
 The action units are those of Ekman & Friesen, *Facial Action Coding System* (Consulting Psychologists Press,
-1978), the recipes per emotion those of EMFACS (Friesen & Ekman 1983). Every shape of every face is a polygon,
-computed for all faces at once.
+1978), their strengths per emotion those of EMFACS (Friesen & Ekman 1983). Every shape is a polygon, computed
+for all faces at once.
 
 The same bytes on every platform: coordinates need only + - * / and sqrt, which IEEE 754 rounds correctly
 everywhere (circles come from rational points; no sin, exp or BLAS), polygons only integers (fixed-point
@@ -16,6 +16,7 @@ Chance is only ``Generator.random`` (53 bits of PCG64).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import cv2
@@ -25,7 +26,7 @@ from facelib.emotions import EMOTIONS
 
 OVERSAMPLING = 4
 FIXED = 4  # fractional bits of a polygon's coordinates
-#: The action units that move a drawn face; columns of every ``units`` array, each from 0 (rest) to 1.
+#: The action units that move a face; columns of every ``units`` array, each from 0 (rest) to 1.
 UNITS = {
     "AU1": "inner brow raiser", "AU2": "outer brow raiser", "AU4": "brow lowerer", "AU5": "upper lid raiser",
     "AU6": "cheek raiser", "AU7": "lid tightener", "AU9": "nose wrinkler", "AU12": "lip corner puller",
@@ -73,6 +74,11 @@ STYLES = np.array([
 HAT = 7
 
 
+def subset(arrays: SimpleNamespace, rows) -> SimpleNamespace:
+    """These rows of each of the arrays."""
+    return SimpleNamespace(**{name: values[rows] for name, values in vars(arrays).items()})
+
+
 def spread(ranges: dict[str, tuple[float, float]], uniform: np.ndarray) -> SimpleNamespace:
     """uniform (n, len(ranges)) in [0, 1) -> one (n, 1) float64 array per name, inside its range."""
     columns = zip(ranges.items(), uniform.T, strict=True)
@@ -93,13 +99,13 @@ def traits(identities: np.ndarray) -> SimpleNamespace:
     return who
 
 
-def prototype(emotion: str) -> np.ndarray:
-    """The emotion's action units at full strength, (12,) float64 in the order of ``UNITS``."""
-    return np.array([PROTOTYPES[emotion].get(unit, 0.0) for unit in UNITS])
+def strengths(units: Mapping[str, float]) -> np.ndarray:
+    """{"AU1": 0.9, ...} as (12,) float64 in the order of ``UNITS``; what is not named is 0."""
+    return np.array([units.get(unit, 0.0) for unit in UNITS])
 
 
 #: (7, 12) float64: the prototypes in FER-2013's order.
-RECIPES = np.array([prototype(emotion) for emotion in EMOTIONS])
+EMOTION_UNITS = np.array([strengths(PROTOTYPES[emotion]) for emotion in EMOTIONS])
 
 
 def _behind(sheet: Sheet, who: SimpleNamespace, hair: SimpleNamespace, jaw: np.ndarray) -> None:
@@ -316,10 +322,19 @@ def _glasses(sheet: Sheet, who: SimpleNamespace) -> None:
     sheet.stroke(0.085 * t, -0.01 + 0.02 * t * t, 0.022, tone, where=wears, lift=0.03)
 
 
+def _grid(size: int) -> np.ndarray:
+    """The pixels' centres, (1, size) float32 in (0, 1)."""
+    return ((np.arange(size, dtype=np.float32) + 0.5) / np.float32(size))[None]
+
+
+def _per_pixel(values) -> np.ndarray:
+    """(n, 1) -> (n, 1, 1) float32, to be combined with pictures."""
+    return np.asarray(values, np.float32)[:, :, None]
+
+
 def _light(shot: SimpleNamespace, who: SimpleNamespace, au: SimpleNamespace, size: int) -> np.ndarray:
     """How bright each pixel is lit, (n, size, size) float32 about 1: a rounded head under one soft lamp."""
-    grid = ((np.arange(size, dtype=np.float32) + 0.5) / np.float32(size))[None]
-    f = lambda a: np.asarray(a, np.float32)[:, :, None]
+    f, grid = _per_pixel, _grid(size)
     c, s = (f(each / shot.scale) for each in tilt(shot))
     px, py = grid[:, None, :] - f(0.5 + shot.dx), grid[:, :, None] - f(0.40 + shot.dy)
     x, y = c * px + s * py, c * py - s * px
@@ -350,8 +365,7 @@ def _light(shot: SimpleNamespace, who: SimpleNamespace, au: SimpleNamespace, siz
 
 def background(shot: SimpleNamespace, size: int) -> np.ndarray:
     """Out of focus: a slope and one large soft spot, (n, size, size) float32 gray."""
-    grid = ((np.arange(size, dtype=np.float32) + 0.5) / np.float32(size))[None]
-    f = lambda a: np.asarray(a, np.float32)[:, :, None]
+    f, grid = _per_pixel, _grid(size)
     x, y = grid[:, None, :], grid[:, :, None]
     dx, dy = (x - f(shot.bokeh_x)) * np.float32(1.8), (y - f(shot.bokeh_y)) * np.float32(1.8)
     spot = np.maximum(1 - dx * dx - dy * dy, 0)
@@ -397,9 +411,9 @@ def render(who: SimpleNamespace, shot: SimpleNamespace, units: np.ndarray, size:
     step = max(1, 2**23 // (size * OVERSAMPLING) ** 2)  # some megabytes at a time
     for start in range(0, len(units), step):
         part = slice(start, start + step)
-        chunk = [SimpleNamespace(**{k: v[part] for k, v in vars(each).items()}) for each in (who, shot)]
-        gray, cover = layers(*chunk, units[part], size)
-        out[part] = np.clip(np.rint(gray + (1 - cover) * background(chunk[1], size)), 0, 255)
+        chosen = subset(shot, part)
+        gray, cover = layers(subset(who, part), chosen, units[part], size)
+        out[part] = np.clip(np.rint(gray + (1 - cover) * background(chosen, size)), 0, 255)
     return out
 
 

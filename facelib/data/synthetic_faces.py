@@ -1,13 +1,13 @@
-"""Drawn faces: a data set with FER-2013's shape and FER-2013's troubles, whose truth is known.
+"""Synthetic faces: a data set with FER-2013's shape and FER-2013's troubles, whose truth is known.
 
-FER-2013 may not be passed on, and nobody knows which of its labels are wrong. These pictures are drawn by
+FER-2013 may not be passed on, and which of its labels are wrong is not known. These pictures are made by
 ``facelib.data.synthetic_drawing`` from persons, poses and facial action units (Ekman & Friesen 1978), so
 everything that a course asks of FER-2013 can be run without a download and checked against the truth in
 ``data.extra``:
 
 - the class proportions of each split are FER-2013's (Goodfellow et al. 2013, arXiv:1307.0414);
 - labels are noisy, those of fear most, toward surprise, sad and neutral, as the FER+ votes showed
-  (Barsoum et al. 2016, arXiv:1608.01041); drawn fear is milder than the real one (about half of the labels
+  (Barsoum et al. 2016, arXiv:1608.01041); fear is milder here than there (about half of the labels
   hold, not 15 %), so that there is something left to learn;
 - the same picture stands twice, within and across splits, sometimes under two labels;
 - some pictures are blurred, enlarged from 24 or 32 pixels, compressed, flat; a few hold no face.
@@ -28,7 +28,7 @@ import numpy as np
 
 from facelib.data.degradation import SOFTNESS, spoil
 from facelib.data.synthetic_drawing import (
-    RECIPES,
+    EMOTION_UNITS,
     SHOTS,
     UNITS,
     background,
@@ -36,6 +36,8 @@ from facelib.data.synthetic_drawing import (
     place,
     render,
     spread,
+    strengths,
+    subset,
     traits,
 )
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS, FerData, Split
@@ -75,7 +77,7 @@ class Truth:
     """What is true of one split, row by row; ``data.extra[split]`` holds one for each split.
 
     kind: (n,) uint8, index into ``KINDS``; not 0: there is no face.
-    emotion: (n,) int64, the expression that was drawn, -1 without a face. The label may say otherwise.
+    emotion: (n,) int64, the expression that is shown, -1 without a face. The label may say otherwise.
     mixed: (n,) int64, the expression mixed into it; -1 without a face.
     ambiguity: (n,) float64 from 0 (pure) to 0.5 (half the other expression).
     intensity: (n,) float64 from 0.6 to 1. Without a face it and the ambiguity mean nothing.
@@ -129,32 +131,31 @@ def load_toyfaces(n: int = 6000, seed: int = 0) -> FerData:
     rows = np.where(source < 0, np.arange(n), source)
     images, truth = images[rows], truth[rows]
     truth.duplicate_of[:] = source
-    votes = _votes(rng, truth)
-    ends = np.cumsum(sizes)
-    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    splits = [Split(images[part], labels[part], votes[part]) for part in parts]
+    whole = Split(images, labels, _votes(rng, truth))
+    parts = [slice(end - size, end) for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
+    splits = [whole[part] for part in parts]
     digest = hashlib.sha256()
     for split in splits:
         digest.update(split.images.tobytes() + split.labels.astype("<i8").tobytes())
     extra = {name: truth[part] for name, part in zip(OFFICIAL_COUNTS, parts, strict=True)}
-    return FerData(*splits, f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
+    return FerData(*splits, "synthetic", f"drawn faces, n={n}, seed={seed}", digest.hexdigest()[:16], extra)
 
 
-def plain_toyfaces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
-    """Draw ``n`` faces without FER-2013's troubles, for whoever must learn to draw in a minute.
+def plain_faces(n: int = 2100, people: int = 30, seed: int = 0) -> FerData:
+    """Draw ``n`` faces without FER-2013's troubles, for a generator that must learn in a minute.
 
-    Right labels, as many of each emotion, nothing spoilt, nobody voted; a few people in front of one camera
+    Right labels, as many of each emotion, nothing spoilt, no votes; a few people in front of one camera
     that hardly moves. Split 80/10/10; equal arguments give equal bytes everywhere.
     """
     rng = np.random.Generator(np.random.PCG64([48, seed]))
     who = np.floor(rng.random(people) * 1e6).astype(np.int64)[np.floor(rng.random(n) * people).astype(int)]
     labels = np.arange(n, dtype=np.int64) % len(EMOTIONS)
-    units = RECIPES[labels] * (0.8 + 0.2 * rng.random((n, 1)))
+    units = EMOTION_UNITS[labels] * (0.8 + 0.2 * rng.random((n, 1)))
     images = render(traits(who), _shots(n, seed, stray=0.15), units)
     ends = np.cumsum(_share(n, (8, 1, 1)))
     splits = [Split(images[a:b], labels[a:b]) for a, b in zip((0, *ends), ends)]
     digest = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()[:16]
-    return FerData(*splits, f"drawn faces, plain, n={n}, people={people}, seed={seed}", digest)
+    return FerData(*splits, "synthetic", f"drawn faces, plain, n={n}, people={people}, seed={seed}", digest)
 
 
 def _share(total: int, weights) -> np.ndarray:
@@ -211,7 +212,7 @@ def _truth(rng: np.random.Generator, labels: np.ndarray, kind: np.ndarray) -> tu
     ambiguity = reach * u[:, 0] * u[:, 0]
     intensity = 0.6 + 0.4 * u[:, 1]
     other = ambiguity[:, None]
-    units = ((1 - other) * RECIPES[emotion] + other * RECIPES[mixed]) * intensity[:, None]
+    units = ((1 - other) * EMOTION_UNITS[emotion] + other * EMOTION_UNITS[mixed]) * intensity[:, None]
     u = rng.random((2, n, len(UNITS)))
     units = np.clip(units * (0.75 + 0.5 * u[0]) + 0.15 * u[1] * u[1] * u[1], 0, 1)
     people = np.floor(rng.random(max(1, n // 3)) * 1e6).astype(np.int64)  # a person has three pictures or so
@@ -226,21 +227,8 @@ def _truth(rng: np.random.Generator, labels: np.ndarray, kind: np.ndarray) -> tu
     eyes[~face] = np.nan
     units[~face] = 0
     quality[kind == KINDS.index("constant")] = 100
-    none = np.full(n, -1)
-    return Truth(
-        kind,
-        emotion,
-        mixed,
-        ambiguity,
-        intensity,
-        units,
-        identity,
-        none,
-        blur,
-        resolution.astype(np.int64),
-        quality,
-        eyes,
-    ), shot
+    shown = kind, emotion, mixed, ambiguity, intensity, units, identity, np.full(n, -1)
+    return Truth(*shown, blur, resolution.astype(np.int64), quality, eyes), shot
 
 
 def eye_positions(shot: SimpleNamespace) -> np.ndarray:
@@ -254,8 +242,7 @@ def _pictures(rng: np.random.Generator, truth: Truth, shot: SimpleNamespace) -> 
     """Draw every row that shows a face, invent the others, then spoil them as cameras and the web do."""
     images = np.rint(np.clip(background(shot, 48), 0, 255)).astype(np.uint8)
     rows = np.flatnonzero(truth.kind == 0)
-    chosen = SimpleNamespace(**{name: values[rows] for name, values in vars(shot).items()})
-    images[rows] = render(traits(truth.identity[rows]), chosen, truth.units[rows])
+    images[rows] = render(traits(truth.identity[rows]), subset(shot, rows), truth.units[rows])
     for row in np.flatnonzero(truth.kind == KINDS.index("card")):
         images[row] = _card(rng)
     spoil(rng, images, truth.blur, truth.resolution, truth.quality)
@@ -291,24 +278,23 @@ def _votes(rng: np.random.Generator, truth: Truth) -> np.ndarray:
     chance[:, FERPLUS.index("contempt")] = chance[:, FERPLUS.index("unknown")] = 0.02
     chance[~face] = 0
     chance[~face, FERPLUS.index("NF")], chance[~face, FERPLUS.index("unknown")] = 0.9, 0.1
-    answers = _pick(rng, np.repeat(chance, 10, axis=0)).reshape(n, 10)
-    return np.stack([(answers == column).sum(1) for column in range(len(FERPLUS))], 1).astype(np.uint8)
+    chosen = _pick(rng, np.repeat(chance, 10, axis=0)).reshape(n, 10)
+    return np.stack([(chosen == column).sum(1) for column in range(len(FERPLUS))], 1).astype(np.uint8)
 
 
 def _units(expression: str | int | Mapping[str, float] | np.ndarray, intensity: float) -> np.ndarray:
     if isinstance(expression, Mapping):
         unknown = set(expression) - set(UNITS)
         if unknown:
-            raise ValueError(
-                f"no such action unit: {', '.join(sorted(unknown))}; there are {', '.join(UNITS)}"
-            )
-        expression = np.array([expression.get(unit, 0.0) for unit in UNITS])
+            unknown = ", ".join(sorted(unknown))
+            raise ValueError(f"no such action unit: {unknown}; there are {', '.join(UNITS)}")
+        expression = strengths(expression)
     elif isinstance(expression, str):
         if expression not in EMOTIONS:
             raise ValueError(f"no such emotion: {expression!r}; there are {', '.join(EMOTIONS)}")
-        expression = RECIPES[EMOTIONS.index(expression)]
+        expression = EMOTION_UNITS[EMOTIONS.index(expression)]
     elif np.ndim(expression) == 0:
-        expression = RECIPES[expression]
+        expression = EMOTION_UNITS[expression]
     return np.clip(np.asarray(expression, float) * intensity, 0, 1)
 
 
@@ -338,31 +324,23 @@ def draw_face(
     return render(traits(np.array([identity])), _shots(1, seed), units[None], size)[0]
 
 
-def contact_sheet(
-    images: np.ndarray | None = None, columns: int = 10, size: int = 96, seed: int = 0, gap: int = 2
-) -> np.ndarray:
-    """Pictures side by side on white, (H, W) uint8.
+def contact_sheet(columns: int = 10, size: int = 96, gap: int = 2) -> np.ndarray:
+    """Synthetic faces side by side on white, (H, W) uint8: a row of ``columns`` persons for each emotion.
 
-    images: (n, s, s) uint8, laid out row by row; None draws one row of ``columns`` persons per emotion, in
-    the order of ``EMOTIONS``, each picture ``size`` pixels wide.
+    The rows are in the order of ``EMOTIONS``; each picture is ``size`` pixels wide, the white ``gap`` pixels.
     """
-    if images is None:
-        n = columns * len(EMOTIONS)
-        rng = np.random.Generator(np.random.PCG64(seed))
-        who = traits(np.floor(rng.random(n) * 1e6).astype(np.int64))
-        units = np.repeat(RECIPES, columns, 0) * (0.7 + 0.3 * rng.random((n, 1)))
-        images = render(who, _shots(n, seed), units, size)
-    rows = -(-len(images) // columns)
-    cell = images.shape[1] + gap
-    sheet = np.full((rows * cell + gap, columns * cell + gap), 255, np.uint8)
-    for i, image in enumerate(images):
-        y, x = gap + i // columns * cell, gap + i % columns * cell
-        sheet[y : y + cell - gap, x : x + cell - gap] = image
-    return sheet
+    from skimage.util import montage
+
+    n = columns * len(EMOTIONS)
+    rng = np.random.Generator(np.random.PCG64(0))
+    who = traits(np.floor(rng.random(n) * 1e6).astype(np.int64))
+    units = np.repeat(EMOTION_UNITS, columns, 0) * (0.7 + 0.3 * rng.random((n, 1)))
+    images = render(who, _shots(n, 0), units, size)
+    return montage(images, fill=255, padding_width=gap, grid_shape=(len(EMOTIONS), columns))
 
 
 class Scene(NamedTuple):
-    """A photograph made of drawn people.
+    """A photograph made of synthetic faces.
 
     picture: (H, W, 3) uint8 RGB. boxes: (n, 4) int64, x, y, w, h from hairline to chin, inside the picture.
     eyes: (n, 2, 2) float64, x and y in pixels of the left and the right eye of the picture.
@@ -398,19 +376,16 @@ def draw_scene(n: int, seed: int = 0, size: tuple[int, int] = (480, 640)) -> Sce
     in_row = np.where(i // columns == rows - 1, n - (rows - 1) * columns, columns)
     shot.dx = ((i % columns + 0.5) * width / in_row + jitter[0] * cell) / side - 0.5
     shot.dy = ((i // columns + 0.45) * height / rows + jitter[1] * cell) / side - 0.40
-    wall = SimpleNamespace(**{name: values[:1] for name, values in vars(shot).items()})
+    wall = background(subset(shot, slice(1)), side)[0]
     cloth = 25 + 200 * rng.random((3, n, 1))
     picture = np.empty((side, side, 3), np.float32)
     for channel in range(3):
         tinted = {name: getattr(who, name) * tint[channel] for name, tint in TINTS.items()}
         coloured = SimpleNamespace(**{**vars(who), **tinted, "cloth": cloth[channel]})
-        canvas = background(wall, side)[0] * np.float32(0.9 + 0.1 * channel)
+        canvas = wall * np.float32(0.9 + 0.1 * channel)
         for k in range(n):  # from the back row to the front
-            one, at = (
-                SimpleNamespace(**{a: v[k : k + 1] for a, v in vars(each).items()})
-                for each in (coloured, shot)
-            )
-            gray, cover = layers(one, at, RECIPES[labels[k : k + 1]], side)
+            one = slice(k, k + 1)
+            gray, cover = layers(subset(coloured, one), subset(shot, one), EMOTION_UNITS[labels[one]], side)
             canvas = gray[0] + (1 - cover[0]) * canvas
         picture[..., channel] = canvas
     x, y = np.array([[-1.0, 1.0, 0.0, 0.0]]), np.array([[0.0, 0.0, -1.0, 1.0]])

@@ -92,7 +92,7 @@ def _overlap(place, width, height, other) -> bool:
 def save_figure(
     figure: Figure, name: str, formats: Iterable[str] = ("png",), weights: str | None = None
 ) -> Path:
-    """Write a figure to ``reports/figures/NAME.png`` (whole or not at all) and return the first path.
+    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the first path.
 
     weights: digest of the network that made what it shows. A PNG keeps it, and a report that prints the
     picture sees whether another network has come since.
@@ -101,7 +101,7 @@ def save_figure(
 
     written = []
     for extension in formats:
-        path = paths.figures() / f"{name}.{extension}"
+        path = paths.new_figures() / f"{name}.{extension}"
         # The salt replaces matplotlib's random numbering of an SVG's parts.
         with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(

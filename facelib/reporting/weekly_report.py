@@ -59,9 +59,9 @@ def _emotion(model: str, *cards: str) -> Source:
 
 #: Everything that reports quote, under the name that the texts call it by.
 SOURCES = {
-    "astronaut": Source("01-astronaut.png", "facelib run 01-deepface-pipeline", ("emotion", "gender")),
-    "drawn": Source("02-drawn-faces.png", "facelib run 02-fer2013-imbalance"),
-    "faces": Source("08-faces.png", "facelib run 08-emotion-generation", registry.GENERATOR),
+    "astronaut": Source("01-astronaut.png", "make notebooks ARGS=01", ("emotion", "gender")),
+    "drawn": Source("02-drawn-faces.png", "make notebooks ARGS=02"),
+    "faces": Source("08-faces.png", "make notebooks ARGS=08", registry.GENERATOR),
     "detection": Source("01-detection", "python benchmarks/detection.py --photos DIR --yunet FILE"),
     "framing": Source("01-framing", "python benchmarks/framing.py --photos DIR --yunet FILE", (), "emotion"),
     "haar": Source("01-gender-haar", "facelib evaluate gender --data utkface64.parquet --detector haar",

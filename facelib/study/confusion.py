@@ -313,22 +313,19 @@ def record(
     name: what the model is called on the command line. weights: its weight file; None: the digest of the
     numbers themselves is written.
     """
-    from facelib.data import fer2013
-
     if data.private_test.votes is None:
         raise InputError(
             f"{data.source} has no FER+ votes, which half of the questions need; see data/README.md"
         )
-    title = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
     if weights is None:
         digest = hashlib.sha256()
         for values in model.get_weights():
             digest.update(np.ascontiguousarray(values, "<f4").tobytes())
         weights = digest.hexdigest()[:16]
     return metrics.write_metrics(
-        f"03-confusion-{title}",
+        f"03-confusion-{data.slug}",
         {**measure(data, model, seed), "model": name},
-        command=f"facelib experiment confusion --dataset {title.split('-')[0]} --model {name}",
+        command=f"facelib experiment confusion --dataset {data.option} --model {name}",
         data=data,
         weights=weights,
     )

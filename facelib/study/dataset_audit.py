@@ -33,7 +33,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from facelib.data.duplicates import duplicate_groups, near_duplicates
-from facelib.data.fer2013 import dataset_name
 from facelib.data.ferplus import emotion_votes
 from facelib.data.synthetic_faces import KINDS, Truth
 from facelib.emotions import EMOTIONS, FERPLUS, FerData
@@ -336,10 +335,9 @@ def record(data: FerData, found: Audit | None = None):
     found: what ``audit(data)`` gave; None runs it. The drawn faces' file also holds ``check``'s scores.
     """
     found = audit(data) if found is None else found
-    toy = isinstance(data.extra.get("Training"), Truth)
-    name = "toy" if toy else dataset_name(data)
-    payload = found.to_metrics() | ({"check": check(found, data)} if toy else {})
+    known = isinstance(data.extra.get("Training"), Truth)
+    payload = found.to_metrics() | ({"check": check(found, data)} if known else {})
     payload |= {"n": len(found.rows), "split": "all", "seed": 0, "source": found.source}
     return write_metrics(
-        f"02-audit-{name}", payload, command=f"facelib audit --dataset {name[:7]}", data=data
+        f"02-audit-{data.slug}", payload, command=f"facelib audit --dataset {data.option}", data=data
     )

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from facelib.data import fer2013
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import registry, vqvae
@@ -174,13 +173,12 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
 
 def _write(data: FerData, what: str, found: dict, weights: str, told: str = "") -> dict:
     """Write ``08-WHAT-SET.json`` and return what stands in it."""
-    dataset = "toy" if data.source.startswith("drawn") else "fer2013"
-    name = f"08-{what}-{dataset if dataset == 'toy' else fer2013.dataset_name(data)}"
+    name = f"08-{what}-{data.slug}"
     task = {"codec": "vqvae"}.get(what, what)
     metrics.write_metrics(
         name,
         found,
-        command=f"facelib evaluate {task} --dataset {dataset}{told}",
+        command=f"facelib evaluate {task} --dataset {data.option}{told}",
         data=data,
         weights=weights,
     )

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from facelib import paths
-from facelib.data import fer2013, ferplus, utkface
+from facelib.data import ferplus, utkface
 from facelib.emotions import FerData
 from facelib.errors import InputError
 from facelib.models import registry
@@ -108,7 +108,7 @@ def emotion(
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
     inputs = emotion_inputs(rows.images)
-    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
+    name = data.slug
     marks = ferplus.views(data, split)
     first, records = None, []
     for model in models:

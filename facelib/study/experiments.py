@@ -267,7 +267,7 @@ def record(
     folder: gets a folder for each study and set, with one for each run in it. fast: a few pictures and one
     pass, under a name of its own: it says that the code runs, and nothing else.
     """
-    name = "toy" if data.source.startswith("drawn") else fer2013.dataset_name(data)
+    name = data.slug
     if fast:
         name, data = f"{name}-fast", _few(data)
     epochs = epochs or (1 if fast else imbalance_methods.EPOCHS)
@@ -308,12 +308,11 @@ def _few(data: FerData, n: int = 700) -> FerData:
     def cut(split: Split, n: int) -> Split:
         rare = np.flatnonzero(split.labels == EMOTIONS.index("disgust"))[:8]
         rows = np.unique(np.concatenate([np.arange(min(n, len(split))), rare]))
-        return Split(
-            split.images[rows], split.labels[rows], None if split.votes is None else split.votes[rows]
-        )
+        return split[rows]
 
     splits = cut(data.train, n), cut(data.public_test, n // 4), cut(data.private_test, n // 4)
-    return FerData(*splits, source=f"{data.source}; the first rows", digest=fer2013.data_digest(*splits))
+    digest = fer2013.data_digest(*splits)
+    return FerData(*splits, name=data.name, source=f"{data.source}; the first rows", digest=digest)
 
 
 def table(path: Path) -> str:

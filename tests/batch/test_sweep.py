@@ -88,10 +88,10 @@ def test_a_grid_survives_a_killed_worker_and_runs_nothing_twice(home, scheduler,
     call.start()
     folder = home / "runs" / "sweeps" / "01-a"
     with cluster.connect(scheduler) as client:
-        wait_for(lambda: all(client.processing().values()))
+        wait_for(lambda: sum(map(len, client.processing().values())) == 4)  # all are handed out
         given = client.processing()
-        wait_for(lambda: list(folder.glob("*.json")))
-        [first, *_] = folder.glob("*.json")
+        wait_for(lambda: list(folder.glob("[!.]*.json")))  # a record, and none that is being written
+        [first, *_] = folder.glob("[!.]*.json")
         [worker] = [name for name, keys in given.items() if f"01-a-{first.stem}" in keys]
         pid = client.run(os.getpid, workers=[worker])[worker]  # it holds a result, and is at the next
     kernels = psutil.Process(pid).children(recursive=True)
@@ -112,7 +112,7 @@ def test_a_grid_survives_a_killed_worker_and_runs_nothing_twice(home, scheduler,
 
     assert sweep.sweep("1", GRID, scheduler="tcp://127.0.0.1:9") == 0  # nobody need be asked
     assert "4 combinations, 0 to run" in capsys.readouterr().out
-    next(folder.glob("*.json")).unlink()
+    next(folder.glob("[!.]*.json")).unlink()
     assert sweep.sweep("1", GRID, scheduler=scheduler) == 0
     assert len(begun(home)) == len(runs) + 1
 

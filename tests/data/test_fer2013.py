@@ -1,17 +1,14 @@
-"""The readers of FER-2013: every form gives the same arrays, every fault gives one line and no cache."""
+"""FER-2013 as a set: where it is looked for, in which order it comes, and what is remembered of it."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import textwrap
-import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -21,159 +18,27 @@ import numpy as np
 import pytest
 
 from facelib import paths
-from facelib.data import fer2013, fer2013_readers, ferplus
+from facelib.data import fer2013, ferplus
 from facelib.data.fer2013 import describe, import_fer2013, load_fer2013
-from facelib.data.fer2013_readers import USAGES
+from facelib.data.fer2013_readers import USAGES, Rows, match_rows
 from facelib.emotions import EMOTIONS, FERPLUS
 from facelib.errors import InputError
+from fer2013_forms import (
+    SHARED,
+    N,
+    caches,
+    columns,
+    csv_lines,
+    encoded,
+    make_official,
+    write_archive,
+    write_csv,
+    write_folders,
+    write_parquet,
+    write_votes,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared" / "data"
-N = 30
-HEADER = "emotion,pixels,Usage"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("FACELIB_FER2013", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """30 smooth random pictures (JPEG keeps them), 18 + 6 + 6 in three splits, every label at least once."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (N, 6, 6)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
-    images[7] = images[3]  # an exact duplicate, as FER-2013 has many
-    labels = rng.permutation(np.arange(N) % 7)
-    labels[7] = labels[3]
-    return images, labels, np.repeat([0, 1, 2], [18, 6, 6])
-
-
-def csv_lines(tiny) -> list[str]:
-    rows = zip(*tiny, strict=True)
-    return [HEADER] + [f"{y},{' '.join(map(str, x.ravel()))},{USAGES[u]}" for x, y, u in rows]
-
-
-def write_csv(folder: Path, lines: list[str], name: str = "fer2013.csv") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("\n".join(lines) + "\n")
-    return folder / name
-
-
-def write_votes(folder: Path, usages, columns=FERPLUS) -> tuple[Path, np.ndarray]:
-    votes = np.random.default_rng(1).integers(0, 11, (len(usages), 10))
-    lines = [",".join(("Usage", "Image name", *columns))]
-    for i, row in enumerate(votes):
-        counts = dict(zip(FERPLUS, row, strict=True))
-        name = "" if i % 10 == 4 else f"fer{i:07}.png"
-        lines.append(",".join([USAGES[usages[i]], name, *(str(counts[column]) for column in columns)]))
-    return write_csv(folder, lines, "fer2013new.csv"), votes
-
-
-def encoded(image, form: str = "JPEG") -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, form, **({"lossless": True} if form == "WEBP" else {"quality": 95}))
-    return buffer.getvalue()
-
-
-def write_folders(folder: Path, tiny, name="{usage}_{number}.jpg", numbers=None, form="JPEG") -> Path:
-    for i, (image, label, usage) in enumerate(zip(*tiny, strict=True)):
-        place = folder / ("train" if usage == 0 else "test") / EMOTIONS[label]
-        place.mkdir(parents=True, exist_ok=True)
-        number = 90 + 131 * i if numbers is None else numbers[i]  # of 2 to 4 digits: not in the order of text
-        (place / name.format(usage=USAGES[usage], number=number)).write_bytes(encoded(image, form))
-    return folder
-
-
-def write_parquet(folder: Path, tiny) -> Path:
-    import pandas as pd
-
-    images, labels, usages = tiny
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = {"image": [encoded(image, "WEBP") for image in images], "emotion": labels.astype(np.uint8)}
-    frame = pd.DataFrame({**columns, "usage": pd.Categorical([USAGES[usage] for usage in usages])})
-    frame.to_parquet(folder / "fer2013.parquet")
-    return folder / "fer2013.parquet"
-
-
-def write_zip(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path: Path, source: Path, name: str) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(source, name)
-    return path
-
-
-def make_official(monkeypatch, tiny) -> None:
-    """Let the tiny set pass for the official one, whose order is known by its sequence of labels."""
-    import hashlib
-
-    _, labels, usages = tiny
-    digest = hashlib.sha256(labels.astype(np.uint8)).hexdigest()[:16]
-    monkeypatch.setattr(fer2013, "OFFICIAL_LABELS", digest)
-    counts = {u: tuple(np.bincount(labels[usages == i], minlength=7).tolist()) for i, u in enumerate(USAGES)}
-    monkeypatch.setattr(fer2013, "OFFICIAL_COUNTS", counts)
-
-
-def columns(data) -> tuple[np.ndarray, np.ndarray]:
-    return (np.concatenate([s.images for _, s in data]), np.concatenate([s.labels for _, s in data]))
-
-
-def caches(home: Path) -> list[Path]:
-    """Everything in data/ but the index of digests: caches, memo, and the leavings of writers."""
-    return sorted(f for f in (home / "data").glob("*") if "digests" not in f.name and f.is_file())
-
-
-# --- one set, many forms ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["csv", "spaced", "zip", "tar.gz", "parquet", "png folders", "png zip"])
-def test_all_lossless_forms_are_bit_identical(form, tiny, tmp_path, monkeypatch):
-    make_official(monkeypatch, tiny)
-    lines = csv_lines(tiny)
-    csv_path = write_csv(tmp_path / "made", lines)
-    place = tmp_path / "in"
-    place.mkdir()
-    if form == "csv":
-        path = csv_path
-    elif (
-        form == "spaced"
-    ):  # icml_face_data.csv: other order of columns, spaces in the header, CRLF, a last blank line
-        swapped = [line.split(",") for line in lines]
-        path = place / "icml_face_data.csv"
-        text = ["emotion, Usage, pixels"] + [f"{y},{u},{x}" for y, x, u in swapped[1:]]
-        path.write_bytes(("\ufeff" + "\r\n".join(text) + "\r\n\r\n").encode())
-    elif form == "zip":
-        members = {"train.csv": b"emotion,pixels\n", "fer2013/fer2013.csv": csv_path.read_bytes()}
-        path = write_zip(place / "archive.zip", members)
-    elif form == "tar.gz":
-        path = write_tar(place / "fer2013.tar.gz", csv_path, "fer2013/fer2013.csv")
-    elif form == "parquet":
-        path = write_parquet(place, tiny)
-    else:
-        path = write_folders(place / "pictures", tiny, "{usage}_{number}.png", form="PNG")
-        if form == "png zip":
-            files = {f.relative_to(path).as_posix(): f.read_bytes() for f in path.rglob("*.png")}
-            path = write_zip(
-                place / "archive.zip", {"README.txt": b"hello", "__MACOSX/train/._x": b"", **files}
-            )
-    data = load_fer2013(path)
-    images, labels = columns(data)
-    assert images.dtype == np.uint8 and labels.dtype == np.int64
-    assert np.array_equal(images, tiny[0]) and np.array_equal(labels, tiny[1])
-    assert [len(split) for _, split in data] == [18, 6, 6]
-    assert data.extra["order"] == "official" and data.extra["notes"] == []
-    assert data.digest == load_fer2013(csv_path).digest
-    assert str(tmp_path) not in data.source and path.name in data.source
 
 
 def test_digest_depends_on_pixels_labels_and_splits(tiny, tmp_path):
@@ -187,16 +52,6 @@ def test_digest_depends_on_pixels_labels_and_splits(tiny, tmp_path):
     sets = [tiny, (other, labels, usages), (images, swapped, usages), (images, labels, moved)]
     digests = {load_fer2013(write_csv(tmp_path / str(i), csv_lines(x))).digest for i, x in enumerate(sets)}
     assert len(digests) == 4 and all(len(digest) == 16 for digest in digests)
-
-
-def test_folders_are_read_in_the_order_of_the_numbers(tiny, tmp_path):
-    data = load_fer2013(write_folders(tmp_path / "k", tiny))
-    images, labels = columns(data)
-    assert np.array_equal(labels, tiny[1])
-    assert np.abs(images.astype(int) - tiny[0]).max() <= 12
-    assert (
-        data.extra["order"] == "by the number in the file name"
-    )  # 30 pictures are not the official sequence
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -218,7 +73,7 @@ def test_a_table_gives_pictures_their_official_order_split_and_votes(prefix, tin
     images, labels = columns(data)
     assert np.array_equal(labels, tiny[1]) and np.abs(images.astype(int) - tiny[0]).max() <= 12
     assert [len(split) for _, split in data] == [18, 6, 6]
-    assert np.array_equal(np.concatenate([split.votes for _, split in data]), votes)
+    assert np.array_equal(data.whole.votes, votes)
 
     strange = (np.roll(tiny[0], 20, axis=2), *tiny[1:])
     write_csv(table.parent, csv_lines(strange))
@@ -233,251 +88,6 @@ def test_without_prefixes_test_is_one_split_and_the_caller_is_told_every_time(ti
             data = load_fer2013(folder)
         assert [len(split) for _, split in data] == [18, 0, 12]
     assert "private_test" in describe(data)
-
-
-def test_votes_are_joined_by_row_and_keep_the_order_of_ferplus(tiny, tmp_path):
-    path = write_csv(tmp_path / "k", csv_lines(tiny))
-    _, votes = write_votes(tmp_path / "k", tiny[2], columns=FERPLUS[::-1])
-    data = load_fer2013(path)
-    assert data.train.votes.dtype == np.uint8
-    assert np.array_equal(np.concatenate([split.votes for _, split in data]), votes)
-    flags = np.concatenate(list(data.extra["no_face"].values()))
-    assert np.array_equal(np.flatnonzero(flags), [4, 14, 24])
-    again = load_fer2013(path)
-    assert (
-        np.array_equal(again.private_test.votes, votes[24:])
-        and again.extra["no_face"]["PublicTest"].sum() == 0
-    )
-
-
-def test_votes_of_other_rows_are_refused(tiny, tmp_path):
-    path = write_csv(tmp_path / "k", csv_lines(tiny))
-    other, _ = write_votes(tmp_path / "elsewhere", np.roll(tiny[2], 1))
-    with pytest.raises(InputError, match="do not fit 30 images"):
-        load_fer2013(path, ferplus=other)
-    shutil.copy(other, path.parent)
-    with pytest.warns(UserWarning, match="do not fit"):
-        assert load_fer2013(path).train.votes is None
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_shuffled_official_set_gets_no_votes(tiny, tmp_path, monkeypatch):
-    make_official(monkeypatch, tiny)
-    order = np.r_[np.random.default_rng(3).permutation(18), 18:N]
-    path = write_csv(tmp_path / "k", csv_lines(tuple(column[order] for column in tiny)))
-    write_votes(tmp_path / "k", tiny[2])  # the usages agree, the rows do not
-    with pytest.warns(UserWarning, match="not in its official order"):
-        assert load_fer2013(path).train.votes is None
-
-
-# --- faults ----------------------------------------------------------------------------------------------
-
-
-def _change(line: int, old: str, new: str):
-    def change(lines: list[str]) -> list[str]:
-        assert old in lines[line - 1]
-        return [*lines[: line - 1], lines[line - 1].replace(old, new, 1), *lines[line:]]
-
-    return change
-
-
-FAULTS = {
-    "wrong columns": (_change(1, "pixels", "picture"), "line 1: the columns are emotion, picture, usage"),
-    "a column twice": (_change(1, "pixels", "Usage"), "line 1: a column stands twice"),
-    "no header": (lambda lines: lines[1:], "line 1: the columns are"),
-    "2303 pixels": (lambda x: [*x[:9], x[9].replace(" ", ",", 1).replace(",", "§", 1).split("§")[0] + ","
-                               + x[9].split(" ", 1)[1], *x[10:]], "line 10: 2303 pixels instead of 2304"),
-    "4096 pixels": (lambda x: [*x[:5], f"0,{' '.join(['7'] * 4096)},Training"], "line 6: 4096 pixels"),
-    "value 300": (
-        lambda x: [*x[:4], f"0,300 {' '.join(['7'] * 2303)},Training"],
-        "line 5: pixel value '300'",
-    ),
-    "value -1": (lambda x: [*x[:4], f"0,{' '.join(['7'] * 2303)} -1,Training"], "line 5: pixel value '-1'"),
-    "value 1.5": (
-        lambda x: [*x[:4], f"0,{' '.join(['7'] * 2303)} 1.5,Training"],
-        "line 5: pixel value '1.5'",
-    ),
-    "a word after": (lambda x: [*x[:4], f"0,{'7 ' * 2304}x,Training"], "line 5: pixel value 'x'"),
-    "label 9": (lambda x: [*x[:7], "9" + x[7][1:]], "line 8: unknown emotion '9'; allowed are 0, 1, 2"),
-    "no label": (lambda x: [*x[:7], x[7][1:]], "line 8: unknown emotion ''"),
-    "unknown usage": (_change(3, "Training", "Validation"), "line 3: unknown usage 'Validation'"),
-    "header twice": (lambda x: [*x[:12], HEADER, *x[12:]], "line 13: the header stands here again"),
-    "cut row": (lambda x: [*x[:12], x[12].rsplit(",", 1)[0]], "line 13: 2 fields instead of 3"),
-    "open quote": (lambda x: [*x[:12], '0,"1 2 3'], "line 14: is not CSV text"),
-    "header only": (lambda x: x[:1], "has a header and no rows"),
-}  # fmt: skip
-
-
-def refuse(path: Path, text: str, home: Path, reader=load_fer2013) -> str:
-    with pytest.raises(InputError) as caught:
-        reader(path)
-    message = str(caught.value)
-    assert "\n" not in message and text in message and path.name in message
-    assert ";" in message, "a remedy follows the fault"
-    assert caches(home) == [], "nothing is kept of a refused source"
-    return message
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_malformed_tables(fault, tiny, tmp_path, home):
-    change, text = FAULTS[fault]
-    refuse(write_csv(tmp_path / "k", change(csv_lines(tiny))), text, home, import_fer2013)
-
-
-def test_faults_inside_archives_name_archive_member_and_line(tiny, tmp_path, home):
-    lines = csv_lines(tiny)
-    lines[3] = lines[3].replace("Training", "Train")
-    path = write_csv(tmp_path / "k", lines)
-    archive = write_tar(tmp_path / "fer2013.tar.gz", path, "fer2013/fer2013.csv")
-    assert "fer2013.tar.gz/fer2013/fer2013.csv, line 4" in refuse(archive, "unknown usage 'Train'", home)
-
-
-@pytest.mark.parametrize("name", ["fer2013.csv", "a.zip", "a.tar.gz", "a.parquet"])
-def test_empty_files(name, tmp_path, home):
-    (tmp_path / name).touch()
-    refuse(tmp_path / name, "", home)
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar.gz", "parquet"])
-@pytest.mark.parametrize("kept", [0.3, 0.9])
-def test_truncated_files(kind, kept, tiny, tmp_path, home):
-    csv_path = write_csv(tmp_path / "k", csv_lines(tiny))
-    if kind == "zip":
-        whole = write_zip(tmp_path / "a.zip", {"fer2013.csv": csv_path.read_bytes()})
-    elif kind == "tar.gz":
-        whole = write_tar(tmp_path / "a.tar.gz", csv_path, "fer2013.csv")
-    else:
-        whole = write_parquet(tmp_path / "p", tiny)
-    content = whole.read_bytes()
-    whole.write_bytes(content[: int(len(content) * kept)])
-    refuse(whole, "download it again", home)
-
-
-def test_a_damaged_byte_in_a_zip(tiny, tmp_path, home):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:  # stored: only the checksum can tell
-        archive.writestr("fer2013.csv", "\n".join(csv_lines(tiny)) + "\n")
-    content = bytearray(path.read_bytes())
-    place = content.index(b" ", 5000) - 1
-    content[place] = ord("1") if content[place] != ord("1") else ord("2")
-    path.write_bytes(content)
-    refuse(path, "CRC", home)
-
-
-@pytest.mark.parametrize(
-    "member", ["../fer2013.csv", "/tmp/fer2013.csv", "a/../../fer2013.csv", "..\\x.csv", "C:/x"]
-)
-@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_archives_that_point_outside_are_refused(member, kind, tiny, tmp_path, home):
-    content = "\n".join(csv_lines(tiny)).encode()
-    path = tmp_path / "deep" / f"a.{kind}"
-    path.parent.mkdir()
-    members = {"fer2013/fer2013.csv": content, member: content}
-    if kind == "zip":
-        write_zip(path, members)
-    else:
-        with tarfile.open(path, "w:gz") as archive:
-            for name, data in members.items():
-                entry = tarfile.TarInfo(name)
-                entry.size = len(data)
-                archive.addfile(entry, io.BytesIO(data))
-    refuse(path, "points outside the archive", home)
-    assert [f for f in tmp_path.rglob("*.csv")] == [], "nothing was extracted"
-
-
-def test_nothing_of_an_archive_is_extracted(tiny, tmp_path, home):
-    path = write_zip(tmp_path / "a.zip", {"fer2013.csv": "\n".join(csv_lines(tiny)).encode()})
-    load_fer2013(path)
-    assert list(tmp_path.rglob("*.csv")) == []
-
-
-def _picture_fault(folder: Path, fault: str) -> str:
-    file = min((folder / "train" / "fear").glob("*"))
-    content = file.read_bytes()
-    if fault == "not a picture":
-        file.write_bytes(b"hello")
-        return f"{file.name}: is not a readable picture"
-    if fault == "half a picture":
-        file.write_bytes(content[: len(content) // 2])
-        return f"{file.name}: is not a readable picture"
-    if fault == "empty":
-        file.write_bytes(b"")
-        return f"{file.name}: is not a readable picture"
-    if fault == "mixed sizes":
-        file.write_bytes(encoded(np.zeros((64, 48), np.uint8)))
-        return f"{file.name}: is 48 x 64 pixels and not 48 x 48"
-    if fault == "huge":
-        file.write_bytes(content + bytes(2 << 20))
-        return f"{file.name}: is too large"
-    if fault == "unknown class":
-        file.parent.rename(folder / "train" / "afraid")
-        return "unknown emotion 'afraid'"
-    if fault == "no class":
-        file.rename(folder / "train" / file.name)
-        return "does not stand in train/<emotion>/"
-    if fault == "split in the wrong folder":
-        file.rename(file.with_name("PrivateTest_5.jpg"))
-        return "a PrivateTest picture in train/"
-    for file in (folder / "test").rglob("*.jpg"):
-        file.unlink()
-    return "holds neither fer2013.csv nor pictures"
-
-
-@pytest.mark.parametrize(
-    "fault",
-    ["not a picture", "half a picture", "empty", "mixed sizes", "huge", "unknown class", "no class",
-     "split in the wrong folder", "empty test"],
-)  # fmt: skip
-def test_malformed_folders(fault, tiny, tmp_path, home):
-    folder = write_folders(tmp_path / "k", tiny)
-    refuse(folder, _picture_fault(folder, fault), home, import_fer2013)
-
-
-def test_files_that_systems_leave_in_folders_are_ignored(tiny, tmp_path):
-    folder = write_folders(tmp_path / "k", tiny)
-    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
-        (folder / "train" / "fear" / name).write_bytes(b"x")
-    assert len(load_fer2013(folder).train) == 18
-
-
-def test_malformed_parquet(tiny, tmp_path, home):
-    import pandas as pd
-
-    path = write_parquet(tmp_path, tiny)
-    frame = pd.read_parquet(path)
-    frame.rename(columns={"emotion": "label"}).to_parquet(path)
-    refuse(path, "the columns are image, label, usage", home)
-    frame.assign(emotion=9).to_parquet(path)
-    refuse(path, "row 1: unknown emotion '9'", home)
-    frame.loc[4, "image"] = b"no picture"
-    frame.to_parquet(path)
-    refuse(path, "row 5: is not a readable picture", home)
-    frame[:0].to_parquet(path)
-    refuse(path, "has no rows", home)
-
-
-def test_malformed_votes(tiny, tmp_path, home):
-    path = write_csv(tmp_path / "k", csv_lines(tiny))
-    votes, _ = write_votes(tmp_path / "v", tiny[2])
-    lines = votes.read_text().splitlines()
-    for changed, text in [
-        ([lines[0].replace("contempt", "scorn"), *lines[1:]], "fer2013new.csv, line 1: the columns are"),
-        ([*lines[:2], lines[2].replace("Training", "Train"), *lines[3:]], "line 3: unknown usage 'Train'"),
-        ([*lines[:3], lines[3].rsplit(",", 1)[0] + ",many"], "line 4: unknown number of votes 'many'"),
-    ]:
-        write_csv(votes.parent, changed, votes.name)
-        with pytest.raises(InputError, match=text):
-            load_fer2013(path, ferplus=votes)
-    assert caches(home) == []
-    with pytest.raises(FileNotFoundError, match="FER\\+ votes are at https"):
-        load_fer2013(path, ferplus=tmp_path / "nothing.csv")
-
-
-def test_an_unknown_form(tmp_path, home):
-    (tmp_path / "faces.rar").write_bytes(b"Rar!")
-    refuse(tmp_path / "faces.rar", "is not a form of FER-2013", home)
-    (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "holds no FER-2013", home)
 
 
 # --- finding and remembering -----------------------------------------------------------------------------
@@ -508,7 +118,7 @@ def test_where_it_is_looked_for(tiny, tmp_path, home, monkeypatch):
     write_folders(home / "data", relabelled(3))
     assert load_fer2013().source == "FER-2013, data"
     path = write_csv(home / "data", csv_lines(relabelled(4)))
-    write_tar(home / "data" / "fer2013.tar.gz", path, "fer2013.csv")
+    write_archive(home / "data" / "fer2013.tar.gz", {"fer2013.csv": path.read_bytes()})
     path.unlink()
     assert first_label() == 4
     write_csv(home / "data", csv_lines(relabelled(5)))
@@ -567,13 +177,10 @@ def test_a_cache_that_cannot_be_written(tiny, tmp_path, home):
         import_fer2013(path)
 
 
-def child(code: str, home: Path, *arguments, **options) -> subprocess.Popen:
+def child(code: str, home: Path) -> subprocess.Popen:
     environment = {**os.environ, "FACELIB_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    code = (
-        "import os, signal, sys\nfrom facelib import paths\nfrom facelib.data import fer2013\n"
-        + textwrap.dedent(code)
-    )
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, **options)
+    code = f"import os, signal\nfrom facelib.data import fer2013\n{textwrap.dedent(code)}"
+    return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 
 KILLS = {
@@ -655,7 +262,7 @@ def test_fetch_without_kagglehub_or_network_gives_the_way_by_hand(tiny, tmp_path
 
 
 def test_info_tells_what_is_here_and_what_is_missing(tiny, tmp_path, monkeypatch):
-    assert "facelib data fetch" in fer2013.info() and "drawn faces" in fer2013.info()
+    assert "facelib data fetch" in fer2013.info() and "synthetic faces" in fer2013.info()
     path = write_csv(tmp_path / "k", csv_lines(tiny))
     data = import_fer2013(path)
     text = fer2013.info()
@@ -672,35 +279,12 @@ def test_info_tells_what_is_here_and_what_is_missing(tiny, tmp_path, monkeypatch
     assert "FER+ votes: present for 30 images; FER+ found no usable face in 3." in text
 
 
-def test_importing_the_module_is_cheap():
-    code = "import sys, facelib.data.fer2013; print([m for m in sys.argv[1:] if m in sys.modules])"
-    heavy = ["tensorflow", "keras", "pandas", "pyarrow", "PIL", "cv2", "sklearn", "scipy", "tqdm", "pooch"]
-    run = [sys.executable, "-c", code, *heavy]
-    assert subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
-
-
 # --- the real set ----------------------------------------------------------------------------------------
-
-realdata = [
-    pytest.mark.realdata,
-    pytest.mark.skipif(not (SHARED / "fer2013.parquet").is_file(), reason="needs ../shared/data"),
-]
-
-
-FIRST_READ = """
-    import json, pathlib, time
-    start = time.process_time()
-    fer2013.load_fer2013(sys.argv[1], ferplus=sys.argv[2])
-    seconds = time.process_time() - start
-    # Not ru_maxrss: a child starts with its parent's, and pytest itself is large by then.
-    status = pathlib.Path("/proc/self/status").read_text().split()
-    print(json.dumps([seconds, int(status[status.index("VmHWM:") + 1]) / 1024]))
-    """
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """The parquet file, the table made of it, and Kaggle's folders in a zip: 35,887 files less to remove."""
+    """The table, Kaggle's folders in a zip, and the parquet file that both are made of."""
     place, votes = tmp_path_factory.mktemp("fer2013"), SHARED / "fer2013new.csv"
     maker = subprocess.Popen([sys.executable, SHARED / "unpack.py", "csv", place / "csv"])
     with pytest.MonkeyPatch.context() as patch:
@@ -714,61 +298,41 @@ def real(tmp_path_factory):
                 archive.writestr(f"{folder}/{EMOTIONS[label]}/{name}", encoded(image))
         folders = load_fer2013(place / "archive.zip", ferplus=votes)
         assert maker.wait() == 0
-        # The first read in a process of its own, which tells its peak of memory; processor seconds, because
-        # the tests beside this one would stretch the clock's.
-        process = child(FIRST_READ, place / "home", place / "csv", votes, stdout=subprocess.PIPE)
-        first, peak = json.loads(process.communicate()[0])
-        start = time.process_time()
         table = load_fer2013(place / "csv", ferplus=votes)
-        again = time.process_time() - start
-    yield table, folders, parquet, {"first": first, "peak": peak, "again": again}
+    yield table, folders, parquet
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("source", range(3))
+@pytest.mark.realdata
+@pytest.mark.skipif(not (SHARED / "fer2013.parquet").is_file(), reason="needs ../shared/data")
 class TestReal:
-    pytestmark = realdata
-
-    def test_counts_order_and_votes(self, real, source):
-        data = real[source]
-        counts = {n: tuple(np.bincount(split.labels, minlength=7).tolist()) for n, split in data}
-        assert counts == fer2013.OFFICIAL_COUNTS
-        assert data.extra["order"] == "official" and data.extra["notes"] == []
-        votes = np.concatenate([split.votes for _, split in data])
-        assert votes.shape == (35_887, 10) and set(np.unique(votes.sum(1)).tolist()) <= {9, 10}
-        flags = np.concatenate(list(data.extra["no_face"].values()))
-        assert flags.sum() == 173 and (votes[flags, FERPLUS.index("NF")] == 10).all()
-
-
-class TestRealTogether:
-    pytestmark = realdata
+    def test_counts_order_and_votes(self, real):
+        for data in real:
+            counts = {name: tuple(np.bincount(split.labels, minlength=7).tolist()) for name, split in data}
+            assert counts == fer2013.OFFICIAL_COUNTS and data.slug == "fer2013"
+            assert data.extra["order"] == "official" and data.extra["notes"] == []
+            votes = data.whole.votes
+            assert votes.shape == (35_887, 10) and set(np.unique(votes.sum(1)).tolist()) <= {9, 10}
+            flags = np.concatenate(list(data.extra["no_face"].values()))
+            assert flags.sum() == 173 and (votes[flags, FERPLUS.index("NF")] == 10).all()
 
     def test_the_three_sources_agree(self, real):
-        table, folders, parquet, _ = real
-        assert table.digest == parquet.digest
-        for (_, a), (_, b), (_, c) in zip(table, parquet, folders, strict=True):
-            assert np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
-            assert np.array_equal(a.labels, c.labels) and np.array_equal(a.votes, c.votes)
-            error = np.abs(a.images.astype(np.int16) - c.images)
-            assert error.max() <= 16 and error.mean() < 2  # JPEG at quality 95
-
-    def test_distinct_images(self, real):
-        images = columns(real[0])[0]
-        assert len({image.tobytes() for image in images}) == 34_036
-
-    def test_time_and_memory(self, real):
-        assert real[3]["first"] <= 30 and real[3]["peak"] <= 1024 and real[3]["again"] < 1
+        table, folders, parquet = (data.whole for data in real)
+        assert real[0].digest == real[2].digest
+        assert np.array_equal(table.images, parquet.images) and np.array_equal(table.labels, folders.labels)
+        assert np.array_equal(table.votes, folders.votes)
+        error = np.abs(table.images.astype(np.int16) - folders.images)
+        assert error.max() <= 16 and error.mean() < 2  # JPEG at quality 95
+        assert len({image.tobytes() for image in table.images}) == 34_036
 
     def test_kaggles_random_numbers_are_put_in_order_by_the_table(self, real):
-        rng = np.random.default_rng(0)
-        (originals, labels), (pictures, _) = columns(real[0]), columns(real[1])
-        usages = np.repeat(np.arange(3, dtype=np.uint8), [len(split) for _, split in real[0]])
-        test = usages > 0  # the training split takes the same way for twenty seconds
-        originals, pictures, labels, usages = originals[test], pictures[test], labels[test], usages[test]
-        order = rng.permutation(len(labels))
-        labels = labels.astype(np.uint8)
-        shuffled = fer2013_readers.Rows(pictures[order], labels[order], usages[order], pictures=True)
-        row = fer2013_readers.match_rows(shuffled, fer2013_readers.Rows(originals, labels, usages))
+        start = len(real[0].train)  # the training split takes the same way for twenty seconds
+        originals, pictures = (data.whole[start:] for data in real[:2])
+        labels = originals.labels.astype(np.uint8)
+        usages = np.repeat(np.uint8([1, 2]), [len(real[0].public_test), len(real[0].private_test)])
+        order = np.random.default_rng(0).permutation(len(labels))
+        shuffled = Rows(pictures.images[order], labels[order], usages[order], pictures=True)
+        row = match_rows(shuffled, Rows(originals.images, labels, usages))
         assert np.array_equal(np.sort(row), np.arange(len(labels)))
         # Equal pictures may change places; every picture must come to a row with its own pixels.
-        assert np.abs(originals[row].astype(np.int16) - pictures[order]).max() <= 16
+        assert np.abs(originals.images[row].astype(np.int16) - pictures.images[order]).max() <= 16

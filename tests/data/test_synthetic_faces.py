@@ -1,9 +1,6 @@
-"""Drawn faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
+"""Synthetic faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
 
 from __future__ import annotations
-
-import hashlib
-import time
 
 import numpy as np
 import pytest
@@ -12,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from facelib.data import degradation, synthetic_faces
-from facelib.data.synthetic_drawing import PROTOTYPES, RECIPES, UNITS, traits
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER
+from facelib.data.synthetic_drawing import EMOTION_UNITS, PROTOTYPES, UNITS, traits
+from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS
 
 N = 6000
 #: Pinned bytes of load_toyfaces(400, seed=3). A change of the drawing changes them, and must be meant.
@@ -22,22 +19,11 @@ PINNED = "c7e5b5bf35c0d3bf"
 
 @pytest.fixture(scope="module")
 def data():
-    start = time.process_time()  # other work on the machine must not fail us
-    made = synthetic_faces.load_toyfaces(N, seed=0)
-    made.extra["seconds"] = time.process_time() - start
-    return made
-
-
-def sha(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return synthetic_faces.load_toyfaces(N, seed=0)
 
 
 def rows(images: np.ndarray) -> list[bytes]:
     return [image.tobytes() for image in images]
-
-
-def test_six_thousand_faces_take_at_most_ten_seconds_of_one_core(data):
-    assert data.extra["seconds"] <= 10
 
 
 def test_types_shapes_and_ranges(data):
@@ -54,16 +40,13 @@ def test_types_shapes_and_ranges(data):
 
 def test_classes_stand_in_fer2013s_proportions(data):
     for name, split in data:
-        wanted = (
-            np.array(synthetic_faces.OFFICIAL_COUNTS[name])
-            / sum(synthetic_faces.OFFICIAL_COUNTS[name])
-            * len(split)
-        )
+        official = np.array(OFFICIAL_COUNTS[name])
+        wanted = official / official.sum() * len(split)
         assert np.abs(np.bincount(split.labels, minlength=7) - wanted).max() < 1
 
 
 def test_the_truth_knows_every_duplicate_and_there_is_no_other(data):
-    everything = np.concatenate([split.images for _, split in data])
+    everything = data.whole.images
     source = np.concatenate([data.extra[name].duplicate_of for name in data.splits])
     copies = np.flatnonzero(source >= 0)
     assert (everything[copies] == everything[source[copies]]).all()
@@ -125,10 +108,8 @@ def test_softness_and_compression_leave_their_marks(data):
 def test_compression_quantises_and_quality_100_changes_nothing():
     noise = np.random.default_rng(0).integers(0, 256, (2, 48, 48)).astype(np.uint8)
     assert (degradation.compress(noise, np.array([100, 100])) == noise).all()
-    errors = [
-        np.abs(degradation.compress(noise, np.array([q, q])) - noise.astype(float)).mean()
-        for q in (95, 60, 20)
-    ]
+    coded = [degradation.compress(noise, np.array([q, q])).astype(float) for q in (95, 60, 20)]
+    errors = [np.abs(each - noise).mean() for each in coded]
     assert 0 < errors[0] < errors[1] < errors[2]
     flat = np.full((1, 48, 48), 77, np.uint8)
     assert np.abs(degradation.compress(flat, np.array([90])).astype(int) - 77).max() <= 2
@@ -160,8 +141,8 @@ def test_fear_is_surprise_with_au4_and_au20():
     fear, surprise = set(PROTOTYPES["fear"]), set(PROTOTYPES["surprise"])
     assert fear & surprise == {"AU1", "AU2", "AU5", "AU26"}
     assert fear ^ surprise == {"AU4", "AU20"}
-    assert RECIPES.shape == (7, 12) and list(PROTOTYPES) == list(EMOTIONS)
-    assert not RECIPES[EMOTIONS.index("neutral")].any()
+    assert EMOTION_UNITS.shape == (7, 12) and list(PROTOTYPES) == list(EMOTIONS)
+    assert not EMOTION_UNITS[EMOTIONS.index("neutral")].any()
 
 
 def test_every_emotion_and_every_action_unit_moves_the_face():
@@ -183,11 +164,11 @@ def test_an_unknown_expression_is_named():
         synthetic_faces.draw_face("bored")
 
 
-def test_a_person_stays_the_same_whoever_stands_beside():
+def test_a_person_stays_the_same_in_any_company():
     alone, together = traits(np.array([7])), traits(np.array([3, 7, 9]))
     assert all((vars(alone)[name] == vars(together)[name][1]).all() for name in vars(alone))
-    assert sha(synthetic_faces.draw_face("sad", 7, 1, 64)) == sha(synthetic_faces.draw_face("sad", 7, 1, 64))
-    assert sha(synthetic_faces.draw_face("sad", 7, 1, 64)) != sha(synthetic_faces.draw_face("sad", 8, 1, 64))
+    one, again, other = (synthetic_faces.draw_face("sad", who, 1, 64) for who in (7, 7, 8))
+    assert (one == again).all() and (one != other).any()
 
 
 def test_eyes_are_dark_spots_where_the_truth_says(data):
@@ -215,9 +196,7 @@ def test_a_linear_model_reads_the_expressions(data):
 def test_contact_sheet_lays_out_rows():
     sheet = synthetic_faces.contact_sheet(columns=3, size=32, gap=2)
     assert sheet.shape == (7 * 34 + 2, 3 * 34 + 2) and sheet.dtype == np.uint8
-    images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
-    sheet = synthetic_faces.contact_sheet(images, columns=2, gap=1)
-    assert sheet.shape == (28, 19) and sheet[19, 1] == 4 and sheet[19, 10] == 255
+    assert (sheet[:2] == 255).all() and (sheet[34:36] == 255).all() and np.ptp(sheet[2:34, 2:34]) > 50
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, (120, 160)), (5, (240, 200)), (7, (160, 320))])
@@ -235,9 +214,10 @@ def test_a_scene_knows_where_its_faces_are(n, size):
 
 
 def test_plain_faces_are_even_right_and_easy():
-    data = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
-    again = synthetic_faces.plain_toyfaces(700, people=10, seed=1)
-    assert data.digest == again.digest != synthetic_faces.plain_toyfaces(700, people=10, seed=2).digest
+    data = synthetic_faces.plain_faces(700, people=10, seed=1)
+    again = synthetic_faces.plain_faces(700, people=10, seed=1)
+    assert data.digest == again.digest != synthetic_faces.plain_faces(700, people=10, seed=2).digest
+    assert data.name == "synthetic" and data.slug == "toy"  # never filed as FER-2013
     assert [len(split) for _, split in data] == [560, 70, 70]
     for _, split in data:
         assert split.images.shape[1:] == (48, 48) and split.images.dtype == np.uint8

@@ -103,7 +103,7 @@ def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatc
         figure.subplots().plot([0, 1], [0, 1], label="a line")
         path = plots.save_figure(figure, "07-lines", [extension], weights="0123456789abcdef")
         written.append(path.read_bytes())
-    assert path == tmp_path / "reports" / "figures" / f"07-lines.{extension}"
+    assert path == tmp_path / "runs" / "figures" / f"07-lines.{extension}"
     assert written[0] == written[1]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     if extension == "png":

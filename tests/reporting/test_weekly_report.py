@@ -326,6 +326,8 @@ def test_commands_that_make_files_exist():
         program, *arguments = source.command.split()
         if program == "facelib":
             app.build_parser().parse_args(arguments)
+        elif program == "make":
+            assert f"\n{arguments[0]}:" in (paths.CHECKOUT / "Makefile").read_text(encoding="utf-8")
         else:
             assert (paths.CHECKOUT / arguments[0]).exists()
 
@@ -369,7 +371,7 @@ def test_a_picture_that_names_other_weights_is_stale(home):
     note.add_text("weights", "feedfeedfeedfeed")
     Image.new("L", (60, 60)).save(weekly_report.SOURCES["faces"].path, pnginfo=note)
     assert weekly_report.build(3)[1] == [
-        "reports/figures/08-faces.png is stale; make it again with `facelib run 08-emotion-generation`"
+        "reports/figures/08-faces.png is stale; make it again with `make notebooks ARGS=08`"
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from facelib.data import duplicates, ferplus
 from facelib.data.duplicates import duplicate_groups, leaked_rows, near_duplicates
 from facelib.data.fer2013 import OFFICIAL_COUNTS, load_fer2013
-from facelib.data.synthetic_faces import load_toyfaces
+from facelib.data.synthetic_faces import load_toyfaces, plain_faces
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
 from facelib.study import dataset_audit
 from facelib.study.dataset_audit import audit, check, quality, record
@@ -119,7 +119,10 @@ def test_record_writes_what_was_found(data, found, tmp_path, monkeypatch):
     assert stored["metrics"]["check"]["duplicates"]["recall"] == 1
     assert stored["metrics"]["best_recall"]["balanced"]["fear"]["n"] > 0
     # 1,200 pictures are not the official set, so their file must not carry its name.
-    assert record(replace(data, extra={}), found).name == f"02-audit-fer2013-{data.digest[:8]}.json"
+    part = replace(data, name="fer2013", extra={})
+    assert record(part, found).name == f"02-audit-fer2013-{data.digest[:8]}.json"
+    plain = plain_faces(140, people=3)  # without a truth to check against, and not FER-2013
+    assert record(plain, found).name == "02-audit-toy.json"
 
 
 # --- troubles made here ------------------------------------------------------------------------------------
@@ -147,7 +150,8 @@ def test_a_near_copy_in_training_is_a_leak_of_its_own_kind():
     near = np.clip(images[:2].astype(int) + 4, 0, 255).astype(np.uint8)
     labels = np.arange(20) % 7
     test = Split(np.concatenate([near, images[2:4], images[20:36]]), labels)
-    data = FerData(Split(images[:20], labels), test, Split(images[:0], labels[:0]), "made here", "0")
+    none = Split(images[:0], labels[:0])
+    data = FerData(Split(images[:20], labels), test, none, "fer2013", "made here", "0")
     found = audit(data)
     rows = found.rows[found.rows.split == "PublicTest"]
     assert np.flatnonzero(rows.near_leaked).tolist() == [0, 1] and np.flatnonzero(rows.leaked).tolist() == [
@@ -240,7 +244,7 @@ def test_interval_of_a_reader_counts_pictures_not_rows():
 def test_an_empty_set_is_said(data):
     none = Split(data.train.images[:0], data.train.labels[:0])
     with pytest.raises(ValueError, match="no pictures"):
-        audit(FerData(none, none, none, "nothing", "0"))
+        audit(FerData(none, none, none, "fer2013", "nothing", "0"))
 
 
 # --- FER-2013 itself ---------------------------------------------------------------------------------------
