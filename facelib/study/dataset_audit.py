@@ -293,7 +293,7 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
 
 
 def check(found: Audit, data: FerData) -> dict[str, dict[str, float]]:
-    """The audit of synthetic faces against their truth: {finder: {precision, recall, found, true}}, over rows.
+    """Compare with the synthetic faces' truth, over rows: {finder: {precision, recall, found, true}}.
 
     label_noise: ``suspect`` against "another emotion was drawn than the label says" (images with a face).
     duplicates: ``copies`` > 1 against the truth's copies and originals; no_face and constant likewise.

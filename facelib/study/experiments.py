@@ -60,7 +60,8 @@ def imbalance(
     chosen = _chosen(known, methods)
     if chosen[0].name != "none":
         chosen = (known[0], *chosen)
-    recipes = [imbalance_methods.recipe_of(len(data.train), epochs, batch_size, i) for i in range(seeds)]
+    n = len(data.train)
+    recipes = [imbalance_methods.training_config(n, epochs, batch_size, seed) for seed in range(seeds)]
     runs = [_Run(folder, method, recipe, data, folder) for recipe in recipes for method in chosen]
     _finish([run for run in runs if not run.method.after], data, jobs, progress)
     # What only touches the network of "none" waits until there is one.
@@ -88,7 +89,7 @@ def two_stage(
     steps = max(12, int(imbalance_methods.STAGE_TWO * epochs * (len(data.train) // batch_size)))
     runs = []
     for seed in range(seeds):
-        recipe = imbalance_methods.recipe_of(len(data.train), 12, batch_size, seed)
+        recipe = imbalance_methods.training_config(len(data.train), 12, batch_size, seed)
         recipe = replace(recipe, steps_per_epoch=steps // 12, ema=0.9)
         for stage in _chosen(imbalance_methods.TWO_STAGE, methods):
             rate = imbalance_methods.LEARNING_RATE / 10 * stage.rate

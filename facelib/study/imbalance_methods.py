@@ -126,7 +126,7 @@ def silent(line: str) -> None:
     """Report no progress."""
 
 
-def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
+def training_config(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
     """The configuration that all runs on ``n`` images share."""
     return Recipe(
         epochs=epochs,

@@ -45,7 +45,7 @@ def targets_of(arm: imbalance_methods.Arm, data, monkeypatch):
 
     monkeypatch.setattr(imbalance_methods, "fit", fit)
     imbalance_methods.train(
-        arm, data, imbalance_methods.recipe_of(len(data.train), 1, 32, 0), None, imbalance_methods.silent
+        arm, data, imbalance_methods.training_config(len(data.train), 1, 32, 0), None, imbalance_methods.silent
     )
     return given
 
