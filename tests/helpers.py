@@ -140,3 +140,10 @@ def simulated_answers(labels: np.ndarray, recall: np.ndarray, rng, hard: np.ndar
     answers = np.full((len(labels), 7), 0.05, np.float32)
     answers[np.arange(len(labels)), np.where(right, labels, wrong)] = 0.7
     return answers
+
+
+def noisy_probabilities(labels: np.ndarray, seed: int = 0, skill: float = 1.5) -> np.ndarray:
+    """Probabilities (n, 7) of a network whose logits are noise, and ``skill`` more for the label."""
+    logits = np.random.default_rng(seed).normal(size=(len(labels), 7)) + skill * np.eye(7)[labels]
+    e = np.exp(logits)
+    return e / e.sum(1, keepdims=True)
