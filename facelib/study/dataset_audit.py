@@ -278,7 +278,9 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
         drawn.append(total[:, :-1] / np.maximum(total[:, -1:], 1))
     n = sums[:, -1].sum(0, dtype=np.float64)
     recall = sums[:, :-1].sum(0, dtype=np.float64) / np.where(n > 0, n, np.nan)
-    low, high = percentile_interval(np.concatenate([np.zeros((0, *recall.shape)), *drawn]), axis=0)
+    low, high = percentile_interval(
+        np.concatenate([np.zeros((0, *recall.shape), np.float32), *drawn]), axis=0
+    )
     index = pd.MultiIndex.from_product([READERS, EMOTIONS], names=["reader", "emotion"])
     columns = {"recall": recall, "low": low, "high": high, "n": np.tile(n, (len(READERS), 1)).astype(int)}
     table = pd.DataFrame({name: value.ravel() for name, value in columns.items()}, index)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -36,66 +36,49 @@ STUDIES = {
 # --- running ---------------------------------------------------------------------------------------------
 
 
-def imbalance(
+def run(
+    study: str,
     data: FerData,
     folder: Path,
+    name: str,
     methods: Iterable[str] = (),
     seeds: int = 3,
     epochs: int = EPOCHS,
     batch_size: int = BATCH,
     progress: Callable[[str], None] = print,
     jobs: int = 1,
-    known: tuple[Method, ...] = imbalance_methods.IMBALANCE,
 ) -> dict[str, list[dict]]:
-    """Run the methods (all, or "none" and those named) that are not finished yet.
+    """Run those methods of a study (all, or "none" and those named) that are not finished yet.
 
-    seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
-    passed over more or less often. jobs: processes that share the cores: so small a network does not fill
-    two, and two processes on two cores need a fifth less time than one. known: the methods that there are,
-    "none" first.
+    folder: gets a folder for each study and the set's ``name``, with one for each run in it. seeds: runs 0 to
+    seeds - 1 of each. epochs: passes over the training split as it is; other splits are passed over more or
+    less often. jobs: processes that share the cores: so small a network does not fill two, and two processes
+    on two cores need a fifth less time than one.
+
     Returns method -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test
-    splits. Raises InputError for an unknown method, or a folder that holds runs on other data or of another
+    splits, and of second stages "curve" (13, 7), PublicTest's recalls from before the first step to after the
+    last. Raises InputError for an unknown method, or a folder that holds runs on other data or of another
     budget.
     """
-    chosen = _chosen(known, methods)
-    if chosen[0].name != "none":
-        chosen = (known[0], *chosen)
-    n = len(data.train)
-    recipes = [imbalance_methods.training_config(n, epochs, batch_size, seed) for seed in range(seeds)]
-    runs = [_Run(folder, method, recipe, data, folder) for recipe in recipes for method in chosen]
-    _finish([run for run in runs if not run.method.after], data, jobs, progress)
-    # What only touches the network of "none" waits until there is one.
-    _finish([run for run in runs if run.method.after], data, jobs, progress)
-    return _results(runs)
-
-
-def two_stage(
-    data: FerData,
-    folder: Path,
-    first: Path,
-    methods: Iterable[str] = (),
-    seeds: int = 3,
-    epochs: int = EPOCHS,
-    batch_size: int = BATCH,
-    progress: Callable[[str], None] = print,
-    jobs: int = 1,
-) -> dict[str, list[dict]]:
-    """Second stages, each from the network that ``imbalance`` left in ``first`` for the method "none".
-
-    Each is measured twelve times on PublicTest while it learns: ``curve`` (13, 7), the recalls, from before
-    the first step to after the last. Otherwise as ``imbalance``.
-    """
-    before = imbalance(data, first, ("none",), seeds, epochs, batch_size, progress, jobs)
-    steps = max(12, int(imbalance_methods.STAGE_TWO * epochs * (len(data.train) // batch_size)))
-    runs = []
+    first, later = folder / f"imbalance-{name}", folder / f"two-stage-{name}"
+    none, runs = imbalance_methods.IMBALANCE[0], []
+    chosen = [none, *(each for each in _chosen(STUDIES[study][1], methods) if each != none)]
     for seed in range(seeds):
-        recipe = imbalance_methods.training_config(len(data.train), 12, batch_size, seed)
-        recipe = replace(recipe, steps_per_epoch=steps // 12, ema=0.9)
-        for stage in _chosen(imbalance_methods.TWO_STAGE, methods):
-            rate = imbalance_methods.LEARNING_RATE / 10 * stage.rate
-            runs.append(_Run(folder, stage, replace(recipe, learning_rate=rate), data, first))
-    _finish(runs, data, jobs, progress)
-    return before | _results(runs)
+        recipe = imbalance_methods.training_config(len(data.train), epochs, batch_size, seed)
+        for each in chosen:
+            if isinstance(each, Stage):
+                runs.append(_Run(later, each, imbalance_methods.stage_config(each, recipe), data, first))
+            else:
+                runs.append(_Run(first, each, recipe, data, first))
+    # What starts from the network of "none" waits until there is one.
+    waits = [isinstance(run.method, Stage) or bool(run.method.after) for run in runs]
+    for now in (False, True):
+        _finish([run for run, wait in zip(runs, waits, strict=True) if wait == now], data, jobs, progress)
+    results: dict[str, list[dict]] = {}
+    for run in runs:
+        with np.load(run.result) as stored:
+            results.setdefault(run.method.name, []).append(dict(stored))
+    return results
 
 
 class _Run:
@@ -127,15 +110,6 @@ class _Run:
         with atomic_write(self.result) as path:
             np.savez_compressed(path, **found)
         (self.place / "checkpoint.npz").unlink(missing_ok=True)
-
-
-def _results(runs: list[_Run]) -> dict[str, list[dict]]:
-    """Method -> its runs' results, in the order of the runs."""
-    results: dict[str, list[dict]] = {}
-    for run in runs:
-        with np.load(run.result) as stored:
-            results.setdefault(run.method.name, []).append(dict(stored))
-    return results
 
 
 def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str], None]) -> None:
@@ -235,28 +209,23 @@ def record(
 ) -> Path:
     """Run a study ("imbalance", "two-stage" or "generated"), write its metrics file and return its path.
 
-    folder: gets a folder for each study and set, with one for each run in it. fast: a few images and one
-    pass, under a name of its own: it shows that the code runs, and nothing else.
+    As ``run``. fast: a few images and one pass, under a name of its own: it shows that the code runs, and
+    nothing else.
     """
     name = dataset_slug(data)
     if fast:
         name, data = f"{name}-fast", _few(data)
     epochs = epochs or (1 if fast else EPOCHS)
     batch_size = 32 if fast else BATCH
-    first = folder / f"imbalance-{name}"
-    options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress, "jobs": jobs}
-    number, known = STUDIES[study]
-    if study == "two-stage":
-        results = two_stage(data, folder / f"two-stage-{name}", first, methods, **options)
-    else:
-        results = imbalance(data, first, methods, known=known, **options)
+    known = STUDIES[study][1]
+    results = run(study, data, folder, name, methods, seeds, epochs, batch_size, progress, jobs)
     # A second stage that gains must gain more than the same time without it.
     controls = ("none", "longer") if "longer" in results else ("none",)
     titles = {"none": imbalance_methods.IMBALANCE[0].title} | {each.name: each.title for each in known}
     command = f"facelib experiment {study} --dataset {name.split('-')[0]} --seeds {seeds}"
     command += f" --epochs {epochs}" * (epochs != EPOCHS) + f" --arms {' '.join(methods)}" * bool(methods)
     return write_metrics(
-        f"{number}-{study}-{name}",
+        f"{STUDIES[study][0]}-{study}-{name}",
         {
             "n": len(data.private_test),
             "split": "PrivateTest",

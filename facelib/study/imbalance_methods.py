@@ -8,7 +8,7 @@ schedule, and for one seed the same initial weights; ``facelib.study.experiments
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +138,13 @@ def training_config(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
         seed=seed,
         augmentation=AUGMENTATION,
     )
+
+
+def stage_config(stage: Stage, first: Recipe) -> Recipe:
+    """The configuration of a second stage, in twelve epochs, after a run with the configuration ``first``."""
+    steps = max(12, int(STAGE_TWO * first.epochs * first.steps_per_epoch))
+    rate = LEARNING_RATE / 10 * stage.rate
+    return replace(first, epochs=12, steps_per_epoch=steps // 12, ema=0.9, learning_rate=rate)
 
 
 def run(

@@ -28,7 +28,7 @@ from facelib.training.calibration import checked_logs, macro_scores
 #: Confusions that this project follows by name: (label, prediction).
 CONFUSIONS = (("fear", "surprise"), ("surprise", "fear"), ("fear", "sad"))
 _K = len(EMOTIONS)
-_FIELDS = ("n", "split", "data", "seed", "weights")
+_FIELDS = ("n", "split", "seed")
 _WIDTH = 110
 
 
@@ -51,12 +51,12 @@ def write_metrics(
     """Write ``reports/metrics/<slug>.json`` whole or not at all, and return its path.
 
     slug: "02-audit-fer2013": the notebook's number, then words.
-    payload: the keys "n", "split", "data", "seed" and "weights" become fields of the file, all others stand
-        under "metrics"; a mapping under the key "metrics" is merged into them. Numpy scalars and arrays,
-        tuples and paths may be values; numbers keep six significant digits, nan and infinity become null.
+    payload: the keys "n", "split" and "seed" become fields of the file, all others stand under "metrics".
+        Numpy scalars and arrays, tuples and paths may be values; numbers keep six significant digits, nan and
+        infinity become null.
     command: how a reader obtains the numbers again, such as "facelib audit --dataset fer2013".
     data: the set (its digest is written) or a digest; weights: a weight file (its sha256 is written, first 16
-        hex digits), or a digest. They go before the payload's.
+        hex digits), or a digest.
 
     Every file has the fields metrics, n, split, data, seed, weights, command, version and date; what was not
     given is null. Keys are sorted. A file in which nothing but the date would change is left as it is.
@@ -64,17 +64,12 @@ def write_metrics(
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", slug):
         raise ValueError(f"{slug!r}: a slug has small letters, digits, - and _ only, such as 02-audit-toy")
-    record = {key: payload.get(key) for key in _FIELDS}
-    record["metrics"] = {k: v for k, v in payload.items() if k not in (*_FIELDS, "metrics")}
-    record["metrics"] |= payload.get("metrics", {})
-    record["data"] = data if data is not None else record["data"]
-    if isinstance(record["data"], FerData):
-        record["data"] = record["data"].digest
-    weights = weights if weights is not None else record["weights"]
     if weights is not None and Path(weights).is_file():
         weights = paths.digest(weights)[:16]
-    record |= {"weights": weights, "command": command, "version": __version__}
-    record = json.loads(json.dumps(_plain(record)))  # as a reader will get it, so that it can be compared
+    record = {key: payload.get(key) for key in _FIELDS}
+    record |= {"data": data.digest if isinstance(data, FerData) else data, "weights": weights}
+    record |= {"metrics": {key: value for key, value in payload.items() if key not in _FIELDS}}
+    record = _plain(record | {"command": command, "version": __version__})
     path = paths.metrics() / f"{slug}.json"
     try:
         old = read_metrics(slug)
@@ -150,7 +145,6 @@ def proportion(name: str, hits: int, n: int) -> dict:
 
 def percentile_interval(draws: np.ndarray, axis: int = -1) -> np.ndarray:
     """95 % intervals, (2, ...), of bootstrap draws along an axis; nan draws do not count, none give nan."""
-    draws = np.asarray(draws, np.float64)
     if not draws.shape[axis]:
         return np.full((2, *np.delete(draws.shape, axis)), np.nan)
     with warnings.catch_warnings():
