@@ -301,7 +301,7 @@ def draw(units: Sequence[dict], persons: Iterable[int]) -> np.ndarray:
 
 
 def ladder(predict: Predict, steps: Sequence[dict], persons: Iterable[int]) -> np.ndarray:
-    """Probabilities (steps, persons, 7) along a path of expressions, each drawn on each person."""
+    """Probabilities (steps, persons, 7) along a path of expressions, each on each person."""
     images = draw(steps, persons)
     return predict(emotion_inputs(images.reshape(-1, _SIDE, _SIDE))).reshape(*images.shape[:2], _K)
 
@@ -309,7 +309,7 @@ def ladder(predict: Predict, steps: Sequence[dict], persons: Iterable[int]) -> n
 def unit_shares(
     predict: Predict, persons: Iterable[int], start: str = "surprise", end: str = "fear"
 ) -> dict[str, dict]:
-    """What each action unit contributes when one drawn expression becomes another: Shapley values (1953).
+    """What each action unit contributes when one expression becomes another: Shapley values (1953).
 
     The units in which the prototypes differ are switched from the one's strength to the other's in all
     combinations; a unit's value is what switching it adds to ``fear_over_surprise``, averaged over all orders

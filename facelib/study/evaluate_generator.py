@@ -69,7 +69,7 @@ def record(
     """
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
-    look, ours = features(judge), registry.GraphNetwork("emotion")
+    outputs, ours = features(judge), registry.GraphNetwork("emotion")
 
     def sample(each: int, first_seed: int, **options) -> np.ndarray:
         return np.concatenate(
@@ -79,21 +79,21 @@ def record(
     asked, few = np.repeat(np.arange(_K), n), max(1, n // 5)
     progress(f"{len(asked):,} faces are generated")
     faces = sample(n, seed)
-    inside, probabilities = look(faces)
+    inside, probabilities = outputs(faces)
     progress(f"{few * _K:,} faces are generated, each the best of {best_of}")
     chosen = sample(few, seed + 100, best_of=best_of)
     progress("distances")
-    real, of_real = look(private.images)
-    other, _ = look(public.images)
-    again, _ = look(generator.reconstruct(private.images))
-    judged = {
+    real, of_real = outputs(private.images)
+    other, _ = outputs(public.images)
+    again, _ = outputs(generator.reconstruct(private.images))
+    pairs = {
         "plain": (asked, probabilities),
-        "even_light": (asked, look(even_light(faces))[1]),
-        "best": (np.repeat(np.arange(_K), few), look(chosen)[1]),
+        "even_light": (asked, outputs(even_light(faces))[1]),
+        "best": (np.repeat(np.arange(_K), few), outputs(chosen)[1]),
         "own_network": (asked, ours(emotion_inputs(faces))),
         "real": (private.labels, of_real),
     }
-    found = {"agreement": {key: metrics.classification_metrics(*each) for key, each in judged.items()}}
+    found = {"agreement": {key: metrics.classification_metrics(*each) for key, each in pairs.items()}}
     rng = np.random.default_rng(seed)
     uniform = np.ones(_K)
     even = rng.choice(len(private), len(asked), p=_chances(private.labels, uniform))
@@ -119,19 +119,19 @@ def record(
         found["diversity"][emotion] = {"generated": made, "real": there, "ratio": made / there}
     found["copies"] = {
         "pixels": metrics.copies(*(_small(each) for each in (faces, data.train.images, private.images))),
-        "features": metrics.copies(inside, look(data.train.images)[0], real),
+        "features": metrics.copies(inside, outputs(data.train.images)[0], real),
     }
     progress(f"{EDITS} faces are given another expression")
-    found["edit"] = _edits(generator, private, look, ours, rng)
+    found["edit"] = _edits(generator, private, outputs, ours, rng)
     facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
     weights = weights or registry.digests(*registry.GENERATOR)
     return _write(data, "generator", "generator", {**facts, **found}, weights, f" -n {n}" * (n != EACH))
 
 
-def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
+def _edits(generator: Generator, split: Split, outputs: Callable, ours: Callable, rng) -> dict:
     """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
 
-    look, ours: the judge and our network, as ``features`` and ``registry.GraphNetwork``. Gives n, and in
+    outputs, ours: the judge and our network, as ``features`` and ``registry.GraphNetwork``. Gives n, and in
     [0, 1]: read, how often the judge reads the new emotion, with its interval, read_before: in the unedited
     faces; own_network: the same of ours, which helped to choose.
     ssim_outside: the mean over pixels that are not in the places of mouth, eyes and brows; ssim_coded: that
@@ -152,11 +152,11 @@ def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, r
         maps = [structural_similarity(a, b, full=True)[1] for a, b in zip(images, others, strict=True)]
         return float(np.mean([each[outside] for each in maps]))
 
-    hits = int((look(edited)[1].argmax(1) == goals).sum())
+    hits = int((outputs(edited)[1].argmax(1) == goals).sum())
     return {
         "n": len(rows),
         **metrics.proportion("read", hits, len(rows)),
-        "read_before": float((look(images)[1].argmax(1) == goals).mean()),
+        "read_before": float((outputs(images)[1].argmax(1) == goals).mean()),
         "own_network": float((ours(emotion_inputs(edited)).argmax(1) == goals).mean()),
         "ssim_outside": kept(edited),
         "ssim_coded": kept(generator.reconstruct(images)),

@@ -187,13 +187,11 @@ def summarise(
 def _correct(comparisons: list[dict]) -> None:
     """Write Holm's p-values of each metric, over all methods, beside the plain ones: ``<name>_p_holm``."""
     for key in [key for key in (comparisons[0] if comparisons else ()) if key.endswith("_p")]:
-        for of in [None] if key != "recall_p" else EMOTIONS:  # the recalls have a p for each emotion
-            raw = [each[key] if of is None else each[key][of] for each in comparisons]
-            for each, p in zip(comparisons, significance.holm(raw).tolist(), strict=True):
-                if of is None:
-                    each[f"{key}_holm"] = p
-                else:
-                    each.setdefault(f"{key}_holm", {})[of] = p
+        by_emotion = key == "recall_p"
+        raw = [list(each[key].values()) if by_emotion else [each[key]] for each in comparisons]
+        adjusted = np.apply_along_axis(significance.holm, 0, raw).tolist()
+        for each, values in zip(comparisons, adjusted, strict=True):
+            each[f"{key}_holm"] = dict(zip(EMOTIONS, values, strict=True)) if by_emotion else values[0]
 
 
 def record(

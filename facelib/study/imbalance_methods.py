@@ -97,7 +97,7 @@ class Stage:
 
     classes: emotions that the second stage is shown, or all. balanced: "none"; "full": each class weighs the
     same; "gradual": from as they are to the same. frozen: "none"; "convolutions"; "features": all but the
-    last layer. rate: factor on the learning rate. rehearsal: share of the loss that stays with all pictures.
+    last layer. rate: factor on the learning rate. rehearsal: share of the loss that stays with all images.
     """
 
     name: str
