@@ -330,9 +330,9 @@ def unit_shares(
             size = code.bit_count()
             weight = math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)
             each = each + weight * (worth[code | 1 << i] - worth[code])
-        mean, half = map(float, _mean(each))
-        found[unit] = {"from": a.get(unit, 0.0), "to": b.get(unit, 0.0), "value": mean}
-        found[unit] |= {"interval": (mean - half, mean + half), "each": each}
+        mean, half = _mean(each)
+        found[unit] = {"from": a.get(unit, 0.0), "to": b.get(unit, 0.0), "value": float(mean)}
+        found[unit] |= {"interval": (float(mean - half), float(mean + half)), "each": each}
     return found
 
 

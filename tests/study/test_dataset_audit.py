@@ -30,10 +30,6 @@ def found(data):
     return audit(data, n_bootstrap=200)
 
 
-def truth(data, name):
-    return np.concatenate([getattr(data.extra[split], name) for split in data.splits])
-
-
 def votes_for(labels):
     """Nine votes for each label, and one for unknown."""
     column = {label: column for column, label in FERPLUS_TO_FER.items()}
