@@ -1,4 +1,4 @@
-"""The laboratory's commands: audit, evaluate, experiment; and the notebooks: run, sweep, report.
+"""The study's commands: audit, evaluate, experiment; and the notebooks': run, sweep, report.
 
 As in ``facelib.cli.app``, a command imports what it needs when it is called.
 """
@@ -6,6 +6,7 @@ As in ``facelib.cli.app``, a command imports what it needs when it is called.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from facelib.cli import train
@@ -13,7 +14,7 @@ from facelib.cli.options import amount, command, grid, load_data, only_for, para
 
 
 def add_commands(commands) -> None:
-    """Add the laboratory's parsers to ``facelib``'s."""
+    """Add these commands' parsers to ``facelib``'s."""
     _audit_parser(commands)
     train.add_command(commands)
     _evaluate_parser(commands)
@@ -21,6 +22,10 @@ def add_commands(commands) -> None:
     _run_parser(commands)
     _sweep_parser(commands)
     _report_parser(commands)
+
+
+def _print_json(found) -> None:
+    print(json.dumps(found, indent=2, sort_keys=True))
 
 
 # --- audit --------------------------------------------------------------------------------------------
@@ -32,7 +37,7 @@ def _audit_parser(commands) -> None:
         "audit",
         audit,
         "say which classes of a data set are rare or noisy, and what is copied, and write reports/metrics",
-        "  facelib audit --dataset toy       (drawn faces: compared with their truth)\n"
+        "  facelib audit --dataset toy       (synthetic faces: compared with their truth)\n"
         "  facelib audit --dataset fer2013   (half a minute)",
     )
     shared(parser, "--dataset")
@@ -40,17 +45,15 @@ def _audit_parser(commands) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    import json
-
     from facelib.reporting import dataset_figures
     from facelib.study.dataset_audit import record
 
-    data = load_data(arguments.dataset)
-    path = record(data)
+    path = record(load_data(arguments.dataset))
     written = json.loads(path.read_text(encoding="utf-8"))
-    print(
-        json.dumps(written, indent=2, sort_keys=True) if arguments.json else dataset_figures.describe(written)
-    )
+    if arguments.json:
+        _print_json(written)
+    else:
+        print(dataset_figures.describe(written))
     print(f"written: {path}", file=sys.stderr)
     return 0
 
@@ -83,7 +86,7 @@ def _evaluate_parser(commands) -> None:
         help="emotion: facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--mirror", action="store_true",
-        help="emotion: the networks look at the mirror image as well")  # fmt: skip
+        help="emotion: test-time augmentation, by the mirror image")  # fmt: skip
     other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
     shared(parser, "--codec", note="vqvae, generator")
     shared(parser, "--prior", note="generator")
@@ -95,52 +98,51 @@ def _evaluate_parser(commands) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    import json
-
-    emotion, drawn = ("emotion",), ("generator",)
+    emotion, generated = ("emotion",), ("generator",)
     only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
     only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
-    only_for(arguments, prior=drawn, judge=drawn, n=drawn)
+    only_for(arguments, prior=generated, judge=generated, n=generated)
+    if arguments.task in ("vqvae", "generator"):
+        return _evaluate_generator(arguments)
     from facelib.study import evaluate_networks
 
-    if arguments.task in ("vqvae", "generator"):
-        from facelib.training.loop import import_keras
-
-        import_keras()
-        from facelib import paths
-        from facelib.models.generator import load_generator, load_network, weights_file
-        from facelib.study import evaluate_generator
-
-        data, runs = load_data(arguments.dataset), {"vqvae": arguments.codec}
-        if arguments.task == "generator":
-            runs["prior"] = arguments.prior
-        digests = [paths.digest(weights_file(*each))[:16] for each in runs.items()]
-        found = [evaluate_generator.record_codec(data, load_network("vqvae", runs["vqvae"]), digests[0])]
-        if arguments.task == "generator":
-            generator = load_generator(*runs.values())
-            options = {"judge": arguments.judge or "fer", "weights": " ".join(digests)}
-            found += [
-                evaluate_generator.record(data, generator, arguments.n or evaluate_generator.EACH, **options)
-            ]
-        print(
-            json.dumps(found, indent=2, sort_keys=True)
-            if arguments.json
-            else evaluate_generator.table(*found)
-        )
-        return 0
+    models = arguments.model or ["facelib"]
     if arguments.task == "gender":
         found = [evaluate_networks.gender(arguments.data, arguments.detector or "haar")]
     elif arguments.speed:
-        found = [evaluate_networks.speed(arguments.model or ["facelib"])]
+        found = [evaluate_networks.speed(models)]
     else:
-        data = load_data(arguments.dataset)
-        found = evaluate_networks.emotion(
-            data, arguments.split or "PrivateTest", arguments.model or ["facelib"], arguments.mirror
-        )
+        split = arguments.split or "PrivateTest"
+        found = evaluate_networks.emotion(load_data(arguments.dataset), split, models, arguments.mirror)
     if arguments.json or arguments.speed:
-        print(json.dumps(found if len(found) > 1 else found[0], indent=2, sort_keys=True))
+        _print_json(found if len(found) > 1 else found[0])
     else:
         print(evaluate_networks.table(found))
+    return 0
+
+
+def _evaluate_generator(arguments: argparse.Namespace) -> int:
+    from facelib.training.loop import import_keras
+
+    import_keras()
+    from facelib import paths
+    from facelib.models.generator import load_generator, load_network, weights_file
+    from facelib.study import evaluate_generator
+
+    data, runs = load_data(arguments.dataset), {"vqvae": arguments.codec}
+    if arguments.task == "generator":
+        runs["prior"] = arguments.prior
+    digests = [paths.digest(weights_file(*each))[:16] for each in runs.items()]
+    found = [evaluate_generator.record_codec(data, load_network("vqvae", runs["vqvae"]), digests[0])]
+    if arguments.task == "generator":
+        options = {"judge": arguments.judge or "fer", "weights": " ".join(digests)}
+        generator = load_generator(*runs.values())
+        n = arguments.n or evaluate_generator.EACH
+        found += [evaluate_generator.record(data, generator, n, **options)]
+    if arguments.json:
+        _print_json(found)
+    else:
+        print(evaluate_generator.table(*found))
     return 0
 
 
@@ -152,60 +154,65 @@ def _experiment_parser(commands) -> None:
         commands,
         "experiment",
         experiment,
-        "run the controlled study of cures, of second stages, of generated faces, or ask why fear is misread",
+        "compare imbalance methods, second stages, or generated faces, or ask why fear is misread",
         "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
         "  facelib experiment imbalance --dataset fer2013 --seeds 3 -j 2  (two hours on two cores)\n"
-        '  facelib experiment imbalance --arms over smote                 (two cures beside "none")\n'
+        '  facelib experiment imbalance --arms over smote                 (two methods beside "none")\n'
         "  facelib experiment two-stage --dataset fer2013\n"
-        "  facelib experiment generated --dataset fer2013                 (do drawn faces help?)\n"
+        "  facelib experiment generated --dataset fer2013                 (do generated faces help?)\n"
         "  facelib experiment confusion --model baseline                  (five minutes)\n"
         "A killed study goes on where it was.",
     )
-    parser.add_argument("study", choices=["imbalance", "two-stage", "generated", "confusion"])
+    parser.add_argument("task", choices=["imbalance", "two-stage", "generated", "confusion"],
+        help="confusion takes --dataset and --model only")  # fmt: skip
     shared(parser, "--dataset")
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="runs of an arm (default 3)")
-    parser.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="only these, beside none")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="runs of an arm (default 3)")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these methods, beside none")
     parser.add_argument("--epochs", type=positive, metavar="N", help="passes over Training (default 8)")
-    parser.add_argument("--fast", action="store_true", help="one pass over a few pictures: a mere check")
+    parser.add_argument("--fast", action="store_true", help="one pass over a few images: a mere check")
     parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
     shared(parser, "--jobs", help="so many runs at a time, each on its share of the cores (default 1)")
-    parser.add_argument("--model", default="baseline", choices=["facelib", "tiny", "baseline", "deepface"],
-        help="confusion only: the network that is asked (default baseline)")  # fmt: skip
+    parser.add_argument("--model", choices=["facelib", "tiny", "baseline", "deepface"],
+        help="confusion only: the network that is studied (default baseline)")  # fmt: skip
 
 
 def experiment(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
+    trained = ("imbalance", "two-stage", "generated")
+    only_for(arguments, model=("confusion",), seeds=trained, arms=trained, epochs=trained)
+    only_for(arguments, fast=trained, output=trained, jobs=trained)
     from facelib import paths
     from facelib.study import experiments
     from facelib.training.loop import import_keras
 
     data = load_data(arguments.dataset)
     import_keras()
-    if arguments.study == "confusion":
-        from facelib.models import registry
-        from facelib.study import confusion
-
-        task = registry.SHIPPED.get(arguments.model)
-        print(confusion.record(
-            data, registry.load_emotion_model(arguments.model), arguments.model,
-            weights=task and registry.WEIGHTS / f"{task}.weights.h5",
-        ))  # fmt: skip
-        return 0
-    folder = Path(arguments.output) if arguments.output else paths.runs()
+    if arguments.task == "confusion":
+        return _confusion(data, arguments.model or "baseline")
     path = experiments.record(
-        arguments.study,
+        arguments.task,
         data,
-        folder,
-        arms=arguments.arms,
-        seeds=arguments.seeds,
+        Path(arguments.output) if arguments.output else paths.runs(),
+        methods=arguments.arms or (),
+        seeds=arguments.seeds or 3,
         epochs=arguments.epochs,
         fast=arguments.fast,
         progress=lambda line: print(line, flush=True),
-        jobs=arguments.jobs,
+        jobs=arguments.jobs or 1,
     )
     print(experiments.table(path))
     print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+def _confusion(data, name: str) -> int:
+    from facelib.models import registry
+    from facelib.study import confusion
+
+    task = registry.SHIPPED.get(name)
+    weights = task and registry.WEIGHTS / f"{task}.weights.h5"
+    print(confusion.record(data, registry.load_emotion_model(name), name, weights=weights))
     return 0
 
 
@@ -239,7 +246,7 @@ def _notebook_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=amount, default=3600, metavar="SECONDS",
         help="a notebook that takes longer is ended (default 3600)")  # fmt: skip
     parser.add_argument("--memory", type=amount, metavar="GB",
-        help="a notebook that holds more, with all its processes, is ended")  # fmt: skip
+        help="a notebook that uses more, with all its processes, is ended")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -253,13 +260,9 @@ def run(arguments: argparse.Namespace) -> int:
         chosen,
         arguments.timeout,
         jobs=arguments.jobs,
-        memory=_bytes(arguments.memory),
+        memory=arguments.memory and arguments.memory * 1e9,
         resume=arguments.resume,
     )
-
-
-def _bytes(gigabytes: float | None) -> float | None:
-    return None if gigabytes is None else gigabytes * 1e9
 
 
 def _sweep_parser(commands) -> None:
@@ -296,7 +299,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         scheduler=arguments.scheduler,
         output=arguments.output and Path(arguments.output),
         timeout=arguments.timeout,
-        memory=_bytes(arguments.memory),
+        memory=arguments.memory and arguments.memory * 1e9,
     )
 
 
@@ -325,7 +328,7 @@ def _day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no day; write it as in 2026-12-04") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a date; write it as in 2026-12-04") from None
 
 
 def report(arguments: argparse.Namespace) -> int:

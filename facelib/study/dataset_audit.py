@@ -1,29 +1,24 @@
 """What is wrong with a labelled set of faces: copies, quality, labels, and which class is rare or noisy.
 
-``audit(data)`` answers for FER-2013 in half a minute, and for the drawn faces, where ``check`` compares the
-answers with the truth. FER+ (Barsoum et al. 2016, arXiv:1608.01041) is the second opinion about labels.
+``audit(data)`` takes half a minute for FER-2013; ``check`` compares what it finds in synthetic faces with
+their truth. FER+ (Barsoum et al. 2016, arXiv:1608.01041) is the second opinion about labels. The leading
+emotion of an image is the one of the seven with most FER+ votes, the first of ``EMOTIONS`` in a tie; 35,709
+of FER-2013's 35,887 images have one. Other ways to count move the agreement with the labels by up to four
+points (``Audit.to_metrics`` has three).
 
-The leading answer of a picture is the one of the seven emotions with most FER+ votes; contempt, unknown and
-NF are left out, ties go to the first in the order of ``EMOTIONS``. It exists where one of the seven got a
-vote: 35,709 of FER-2013's 35,887 pictures. Sharing the ties, or asking for more than half of the seven's
-votes, moves the agreement with the labels by up to four points (``Audit.to_metrics`` has all three).
+How well can a face be classified from its votes alone? Four such classifiers, the readers of votes:
 
-How well could somebody do who reads faces like FER+'s annotators? Four readers, from their votes alone:
+- ``annotator``: one annotator at random: recall is the mean share of the votes for the label;
+- ``majority``: the leading emotion: recall is the agreement;
+- ``informed``: the label that is most probable given the votes (Bayes), estimated by logistic regression on
+  log(1 + votes), cross-validated with the copies of an image in one fold (boosted trees gain half a point of
+  accuracy, for twenty times the work). It makes fewest errors, so it gives rare classes up where in doubt;
+- ``balanced``: the same with probabilities divided by the classes' shares, best for mean recall. Rarity costs
+  it nothing: what it does not find, no weighting, no resampling and no larger set brings back from votes.
 
-- ``annotator``: one of them, drawn at random: recall is the mean share of the votes for the label;
-- ``majority``: answers the leading emotion: recall is the agreement;
-- ``informed``: knows how labels arise, given the votes. The best answer is then the label that is most
-  probable given the votes (Bayes), estimated by logistic regression on log(1 + votes), cross-validated with
-  the copies of a picture in one fold (boosted trees gain half a point of accuracy, for twenty times the
-  work). It makes fewest errors, so it gives rare classes up where in doubt;
-- ``balanced``: the same with probabilities divided by the classes' shares, the best answer for mean recall.
-  Rarity costs this one nothing. What it does not find, no weighting, no resampling and no larger set would
-  bring back *to a reader of votes*: the votes do not tell these pictures from those of other classes.
-
-That is how rare and noisy are told apart: a class is *rare* with less than half an even share of the
-pictures, and *noisy* if the balanced reader's recall of it is less than three quarters of the classes' mean.
-It bounds a reader of votes, not a network: pixels also hold what annotators do not answer to, such as the
-habits of the search engine and of the few people that labelled FER-2013.
+So a class is *rare* with less than half an even share of the images, and *noisy* if the balanced reader's
+recall of it is less than three quarters of the classes' mean. That bounds a classifier of votes, not of
+pixels, which also hold what annotators do not respond to.
 """
 
 from __future__ import annotations
@@ -36,7 +31,12 @@ from facelib.data.duplicates import duplicate_groups, near_duplicates
 from facelib.data.ferplus import emotion_votes
 from facelib.data.synthetic_faces import KINDS, Truth
 from facelib.emotions import EMOTIONS, FERPLUS, FerData
-from facelib.study.metrics import wilson, write_metrics
+from facelib.study.metrics import (
+    confusion_counts,
+    percentile_interval,
+    wilson,
+    write_metrics,
+)
 
 READERS = ("annotator", "majority", "informed", "balanced")
 QUALITY = ("brightness", "contrast", "clipped", "sharpness", "resolution")
@@ -45,21 +45,21 @@ _K, _CHUNK = len(EMOTIONS), 1024
 
 @dataclass(frozen=True)
 class Audit:
-    """What ``audit`` found. Emotions index the tables in the order of ``EMOTIONS``; n pictures in all.
+    """What ``audit`` found in n images. Emotions index the tables in the order of ``EMOTIONS``.
 
-    counts: DataFrame (3 splits, 7), pictures.
+    counts: DataFrame (3 splits, 7), images.
     rows: DataFrame (n,), the splits one after the other: split, row (in the split), label, group (equal
-        pixels have equal numbers, from 0), copies (pictures in its group), contradictory (its group has
+        pixels have equal numbers, from 0), copies (images in its group), contradictory (its group has
         several labels), leaked, near_leaked (not in Training, and a copy, or a near but no exact copy, is),
         constant, no_face (most voters, or FER+ itself, saw no usable face), the five of ``QUALITY`` (see
-        ``quality``), leader (leading answer, -1: none), suspect (half of the voters or more agree on another
+        ``quality``), leader (leading emotion, -1: none), suspect (half of the voters or more agree on another
         emotion than the label). Without votes: leader -1, no_face and suspect False.
-    near: DataFrame, pairs of distinct pictures: group_a < group_b, distance, correlation, mirrored.
-    agreement: DataFrame (7 labels, 7 leading answers), pictures; None without votes.
+    near: DataFrame, pairs of distinct images: group_a < group_b, distance, correlation, mirrored.
+    agreement: DataFrame (7 labels, 7 leading emotions), images; None without votes.
     readers: DataFrame indexed by (reader, emotion): recall with low and high (95 %), n; None without votes.
     classes: DataFrame (7,): n, share, imbalance (how many times larger the largest class is), rare; medians
         of ``QUALITY``; with votes also agreement, balanced (that reader's recall), auc (how well votes rank
-        the class's pictures above the others: 0.5 chance, 1 perfect), suspect (share of the rows) and noisy.
+        the class's images above the others: 0.5 chance, 1 perfect), suspect (share of the rows) and noisy.
     """
 
     source: str
@@ -138,9 +138,9 @@ class Audit:
 
 
 def audit(data: FerData, n_bootstrap: int = 1000, seed: int = 0) -> Audit:
-    """Look for everything in ``Audit``; FER-2013 takes 21 s of processor time and 0.8 GB.
+    """Find all that stands in ``Audit``; FER-2013 takes 21 s of processor time and 0.8 GB.
 
-    The intervals of the readers come from ``n_bootstrap`` resamples of the distinct pictures, drawn with
+    The intervals of the readers come from ``n_bootstrap`` resamples of the distinct images, drawn with
     ``seed``; the informed reader is not fitted anew in them. Raises ValueError for an empty set.
     """
     import pandas as pd
@@ -149,7 +149,7 @@ def audit(data: FerData, n_bootstrap: int = 1000, seed: int = 0) -> Audit:
     images = np.concatenate([split.images for split in splits])
     labels = np.concatenate([split.labels for split in splits])
     if not len(labels):
-        raise ValueError(f"{data.source}: no pictures")
+        raise ValueError(f"{data.source}: no images")
     rows = pd.DataFrame({"split": np.repeat(names, [len(split) for split in splits])})
     rows["row"] = np.concatenate([np.arange(len(split)) for split in splits])
     rows["label"], rows["group"] = labels, duplicate_groups(images)
@@ -193,14 +193,14 @@ def audit(data: FerData, n_bootstrap: int = 1000, seed: int = 0) -> Audit:
 
 
 def quality(images: np.ndarray):
-    """Technical quality of pictures (n, s, s) uint8, s >= 3, as a DataFrame of n rows:
+    """Technical quality of images (n, s, s) uint8, s >= 3, as a DataFrame of n rows:
 
     brightness: mean, 0 to 255; contrast: standard deviation, 0 to 127.5;
     clipped: share of pixels that are 0 or 255;
     sharpness: variance of the Laplacian with four neighbours (Pech-Pacheco et al. 2000), low if blurred;
     resolution: pixels a side that are really present, 1 to s: the smallest square of low cosine coefficients
-        that leaves out at most 5 % of the contrast. Drawn faces enlarged from 24 and 32 pixels get a median
-        of 28 and 32, sharp ones 47.
+        that leaves out at most 5 % of the contrast. Synthetic faces enlarged from 24 and 32 pixels get a
+        median of 28 and 32, sharp ones 47.
     """
     import pandas as pd
     from scipy.fft import dctn
@@ -223,22 +223,16 @@ def quality(images: np.ndarray):
 
 
 def _agreement(labels: np.ndarray, seven: np.ndarray):
-    """Label by leading answer, (7, 7) pictures; ``attrs`` has the two other ways to count."""
+    """Label by leading emotion, (7, 7) images; ``attrs`` has the two other ways to count."""
     import pandas as pd
 
     most = seven.max(1)
     lead = (seven == most[:, None]) & (most > 0)[:, None]
     shared = (lead / np.maximum(lead.sum(1), 1)[:, None])[np.arange(len(labels)), labels]
-    strict = 2 * most > seven.sum(1)
-    counts = np.zeros((_K, _K), np.int64)
-    np.add.at(counts, (labels[most > 0], seven.argmax(1)[most > 0]), 1)
+    counts = confusion_counts(labels[most > 0], seven.argmax(1)[most > 0])
     table = pd.DataFrame(counts, list(EMOTIONS), list(EMOTIONS))
-    for name, rows in (("ties_shared", most > 0), ("more_than_half", strict)):
-        of = {
-            e: shared[rows & (labels == i)].mean()
-            for i, e in enumerate(EMOTIONS)
-            if (labels == i)[rows].any()
-        }
+    for name, rows in (("ties_shared", most > 0), ("more_than_half", 2 * most > seven.sum(1))):
+        of = {e: shared[mine].mean() for i, e in enumerate(EMOTIONS) if (mine := rows & (labels == i)).any()}
         table.attrs[name] = {
             "n": rows.sum(),
             "overall": shared[rows].mean() if rows.any() else None,
@@ -270,9 +264,9 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
     )
     prior = np.maximum(np.bincount(labels, minlength=_K), 1)
     hits = [seven[np.arange(len(rows)), labels] / seven.sum(1)]
-    hits += [answer.argmax(1) == labels for answer in (seven, probability, probability / prior)]
-    # Sums per distinct picture, reader and class. The bootstrap draws pictures, not rows, because copies are
-    # no independent witnesses; Poisson weights stand for the multinomial ones (Hanley & MacGibbon 2006).
+    hits += [scores.argmax(1) == labels for scores in (seven, probability, probability / prior)]
+    # Sums per distinct image, reader and class. The bootstrap draws images, not rows, because copies are not
+    # independent; Poisson weights stand for the multinomial ones (Hanley & MacGibbon 2006).
     sums = np.zeros((groups.max() + 1, len(READERS) + 1, _K), np.float32)
     for reader, hit in enumerate([*hits, np.ones(len(rows))]):
         np.add.at(sums[:, reader], (groups, labels), hit)
@@ -283,7 +277,9 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
         drawn.append(total[:, :-1] / np.maximum(total[:, -1:], 1))
     n = sums[:, -1].sum(0, dtype=np.float64)
     recall = sums[:, :-1].sum(0, dtype=np.float64) / np.where(n > 0, n, np.nan)
-    low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5), axis=0) if drawn else [recall * np.nan] * 2
+    low, high = percentile_interval(
+        np.concatenate([np.zeros((0, *recall.shape), np.float32), *drawn]), axis=0
+    )
     index = pd.MultiIndex.from_product([READERS, EMOTIONS], names=["reader", "emotion"])
     columns = {"recall": recall, "low": low, "high": high, "n": np.tile(n, (len(READERS), 1)).astype(int)}
     table = pd.DataFrame({name: value.ravel() for name, value in columns.items()}, index)
@@ -298,46 +294,51 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
 
 
 def check(found: Audit, data: FerData) -> dict[str, dict[str, float]]:
-    """The audit of drawn faces against their truth: {finder: {precision, recall, found, true}}, over rows.
+    """Compare with the synthetic faces' truth, over rows: {finder: {precision, recall, found, true}}.
 
-    label_noise: ``suspect`` against "another emotion was drawn than the label says" (pictures with a face).
+    label_noise: ``suspect`` against "another emotion was drawn than the label says" (images with a face).
     duplicates: ``copies`` > 1 against the truth's copies and originals; no_face and constant likewise.
-    near_duplicates: pairs found; drawn faces have none, so each is a false one.
+    near_duplicates: pairs found; synthetic faces have none, so each is a false one.
     A precision of nothing found, or a recall of nothing to find, is nan. Raises ValueError without a truth.
     """
+    from sklearn.metrics import precision_score, recall_score
+
     if not isinstance(data.extra.get("Training"), Truth):
         raise ValueError(f"{data.source}: the truth of this set is not known; use load_toyfaces()")
-    truth = {
-        key: np.concatenate([getattr(data.extra[name], key) for name in data.splits])
+    kind, emotion, original = (
+        np.concatenate([getattr(data.extra[name], key) for name in data.splits])
         for key in ("kind", "emotion", "duplicate_of")
-    }
-    rows, face = found.rows, truth["kind"] == 0
-    copied = truth["duplicate_of"] >= 0
-    copied[np.unique(truth["duplicate_of"][copied])] = True  # originals stand in Training, which comes first
-    wrong = truth["emotion"] != rows.label.to_numpy()
+    )
+    rows, face, copied = found.rows, kind == 0, original >= 0
+    copied[np.unique(original[copied])] = True  # originals stand in Training, which comes first
+    wrong = emotion != rows.label.to_numpy()
     pairs = {
         "label_noise": (rows.suspect.to_numpy()[face], wrong[face]),
         "duplicates": (rows.copies.to_numpy() > 1, copied),
         "no_face": (rows.no_face.to_numpy(), ~face),
-        "constant": (rows.constant.to_numpy(), truth["kind"] == KINDS.index("constant")),
+        "constant": (rows.constant.to_numpy(), kind == KINDS.index("constant")),
     }
-    scores = {}
-    for name, (guess, true) in pairs.items():
-        both, n_found, n_true = (guess & true).sum(), guess.sum(), true.sum()
-        scores[name] = {"precision": both / n_found if n_found else np.nan, "found": int(n_found)}
-        scores[name] |= {"recall": both / n_true if n_true else np.nan, "true": int(n_true)}
+    scores = {
+        name: {
+            "precision": precision_score(true, guess, zero_division=np.nan),
+            "recall": recall_score(true, guess, zero_division=np.nan),
+            "found": int(guess.sum()),
+            "true": int(true.sum()),
+        }
+        for name, (guess, true) in pairs.items()
+    }
     return scores | {"near_duplicates": {"found": len(found.near), "true": 0}}
 
 
 def record(data: FerData, found: Audit | None = None):
     """Write ``02-audit-toy.json`` or ``02-audit-fer2013.json`` and return its path.
 
-    found: what ``audit(data)`` gave; None runs it. The drawn faces' file also holds ``check``'s scores.
+    found: what ``audit(data)`` gave; None runs it. Where the truth is known the file also holds ``check``'s
+    scores.
     """
     found = audit(data) if found is None else found
-    known = isinstance(data.extra.get("Training"), Truth)
-    payload = found.to_metrics() | ({"check": check(found, data)} if known else {})
-    payload |= {"n": len(found.rows), "split": "all", "seed": 0, "source": found.source}
-    return write_metrics(
-        f"02-audit-{data.slug}", payload, command=f"facelib audit --dataset {data.option}", data=data
-    )
+    payload = {"n": len(found.rows), "split": "all", "seed": 0, "source": found.source} | found.to_metrics()
+    if isinstance(data.extra.get("Training"), Truth):
+        payload["check"] = check(found, data)
+    command = f"facelib audit --dataset {data.option}"
+    return write_metrics(f"02-audit-{data.slug}", payload, command=command, data=data)

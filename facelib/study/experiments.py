@@ -2,7 +2,7 @@
 
 Every run ends in a file of its own, ``result.npz`` in its folder, so a study that is killed loses the run in
 progress and no other; that run goes on at its last checkpoint. What is quoted is the summary over all runs,
-``reports/metrics/04-imbalance-….json``, ``05-two-stage-….json`` and ``08-generated-….json``. What the arms
+``reports/metrics/04-imbalance-….json``, ``05-two-stage-….json`` and ``08-generated-….json``. What the methods
 do stands in ``facelib.study.imbalance_methods``.
 """
 
@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,11 @@ from facelib.errors import InputError
 from facelib.models import registry
 from facelib.paths import atomic_write
 from facelib.study import imbalance_methods, significance
+from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
 from facelib.training.loop import Recipe, import_keras
 
-#: Of each study: the notebook whose number its record bears, and its arms.
+#: Of each study: the notebook whose number its record bears, and its methods.
 STUDIES = {
     "imbalance": ("04", imbalance_methods.IMBALANCE),
     "two-stage": ("05", imbalance_methods.TWO_STAGE),
@@ -36,84 +36,59 @@ STUDIES = {
 # --- running ---------------------------------------------------------------------------------------------
 
 
-def imbalance(
+def run(
+    study: str,
     data: FerData,
     folder: Path,
-    arms: Iterable[str] = (),
+    name: str,
+    methods: Iterable[str] = (),
     seeds: int = 3,
-    epochs: int = imbalance_methods.EPOCHS,
-    batch_size: int = imbalance_methods.BATCH,
-    progress: Callable[[str], None] = print,
-    jobs: int = 1,
-    known: tuple[imbalance_methods.Arm, ...] = imbalance_methods.IMBALANCE,
-) -> dict[str, list[dict]]:
-    """Run the arms (all, or "none" and those named) that are not finished yet.
-
-    seeds: runs 0 to seeds - 1 of each. epochs: passes over the training split as it is; other splits are
-    passed over more or less often. jobs: processes that share the cores: so small a network does not fill
-    two, and two processes on two cores need a fifth less time than one. known: the arms that there are,
-    "none" first.
-    Returns arm -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test splits.
-    Raises InputError for an unknown arm, or a folder that holds runs on other data or of another budget.
-    """
-    chosen = _chosen(known, arms)
-    if chosen[0].name != "none":
-        chosen = (known[0], *chosen)
-    recipes = [
-        imbalance_methods.recipe_of(len(data.train), epochs, batch_size, seed) for seed in range(seeds)
-    ]
-    runs = [_Run(folder, arm, recipe, data) for recipe in recipes for arm in chosen]
-    _go_on([run for run in runs if not run.arm.after], partial(_train, data), jobs, progress)
-    # What only touches the network of "none" waits until there is one.
-    _go_on([run for run in runs if run.arm.after], partial(_afterwards, data, folder), jobs, progress)
-    return _results(runs)
-
-
-def two_stage(
-    data: FerData,
-    folder: Path,
-    first: Path,
-    arms: Iterable[str] = (),
-    seeds: int = 3,
-    epochs: int = imbalance_methods.EPOCHS,
-    batch_size: int = imbalance_methods.BATCH,
+    epochs: int = EPOCHS,
+    batch_size: int = BATCH,
     progress: Callable[[str], None] = print,
     jobs: int = 1,
 ) -> dict[str, list[dict]]:
-    """Second stages, each from the network that ``imbalance`` left in ``first`` for the arm "none".
+    """Run those methods of a study (all, or "none" and those named) that are not finished yet.
 
-    Each is looked at twelve times on PublicTest while it learns: ``curve`` (13, 7), the recalls, from before
-    the first step to after the last. Otherwise as ``imbalance``.
+    folder: gets a folder for each study and the set's ``name``, with one for each run in it. seeds: runs 0 to
+    seeds - 1 of each. epochs: passes over the training split as it is; other splits are passed over more or
+    less often. jobs: processes that share the cores: so small a network does not fill two, and two processes
+    on two cores need a fifth less time than one.
+
+    Returns method -> for each seed {"private" (n, 7), "public" (m, 7)}, its probabilities on both test
+    splits, and of second stages "curve" (13, 7), PublicTest's recalls from before the first step to after the
+    last. Raises InputError for an unknown method, or a folder that holds runs on other data or of another
+    budget.
     """
-    before = imbalance(data, first, ("none",), seeds, epochs, batch_size, progress, jobs)
-    steps = max(12, int(imbalance_methods.STAGE_TWO * epochs * (len(data.train) // batch_size)))
-    runs = []
+    first, later = folder / f"imbalance-{name}", folder / f"two-stage-{name}"
+    none, runs = imbalance_methods.IMBALANCE[0], []
+    chosen = [none, *(each for each in _chosen(STUDIES[study][1], methods) if each != none)]
     for seed in range(seeds):
-        recipe = replace(
-            imbalance_methods.recipe_of(len(data.train), 12, batch_size, seed),
-            steps_per_epoch=steps // 12,
-            ema=0.9,
-        )
-        for stage in _chosen(imbalance_methods.TWO_STAGE, arms):
-            rate = imbalance_methods.LEARNING_RATE / 10 * stage.rate
-            runs.append(_Run(folder, stage, replace(recipe, learning_rate=rate), data))
-    _go_on(runs, partial(_second, data, first), jobs, progress)
-    return before | _results(runs)
+        recipe = imbalance_methods.training_config(len(data.train), epochs, batch_size, seed)
+        for each in chosen:
+            if isinstance(each, Stage):
+                runs.append(_Run(later, each, imbalance_methods.stage_config(each, recipe), data, first))
+            else:
+                runs.append(_Run(first, each, recipe, data, first))
+    # What starts from the network of "none" waits until there is one.
+    waits = [isinstance(run.method, Stage) or bool(run.method.after) for run in runs]
+    for now in (False, True):
+        _finish([run for run, wait in zip(runs, waits, strict=True) if wait == now], data, jobs, progress)
+    results: dict[str, list[dict]] = {}
+    for run in runs:
+        with np.load(run.result) as stored:
+            results.setdefault(run.method.name, []).append(dict(stored))
+    return results
 
 
 class _Run:
     """A run's folder: ``run.json`` says what it is, ``result.npz`` what came out."""
 
-    def __init__(
-        self,
-        folder: Path,
-        arm: imbalance_methods.Arm | imbalance_methods.Stage,
-        recipe: Recipe,
-        data: FerData,
-    ):
-        self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
-        what = {"arm": asdict(arm), "recipe": asdict(recipe), "data": data.digest}
-        if getattr(arm, "sampler", "").startswith("generated"):
+    def __init__(self, folder: Path, method: Method | Stage, recipe: Recipe, data: FerData, first: Path):
+        self.method, self.recipe, self.place = method, recipe, folder / f"{method.name}-{recipe.seed}"
+        self.base, self.result = first / f"none-{recipe.seed}", self.place / "result.npz"
+        what = {"arm": asdict(method), "recipe": asdict(recipe), "data": data.digest}
+        if getattr(method, "sampler", "").startswith("generated"):
             what["generator"] = registry.digests(*registry.GENERATOR)
         what = json.loads(json.dumps(what))
         path = self.place / "run.json"
@@ -126,77 +101,48 @@ class _Run:
                 f"{self.place}: a run on other data, of another budget or generator; "
                 "delete it, or choose --output"
             )
-        self.result = self.place / "result.npz"
-        self.done = self.result.exists()
 
-    def save(self, answers: dict[str, np.ndarray]) -> None:
+    def __str__(self) -> str:
+        return f"{self.method.name}, seed {self.recipe.seed}"
+
+    def finish(self, data: FerData, progress: Callable[[str], None]) -> None:
+        found = imbalance_methods.run(self.method, data, self.recipe, self.place, self.base, progress)
         with atomic_write(self.result) as path:
-            np.savez_compressed(path, **answers)
+            np.savez_compressed(path, **found)
         (self.place / "checkpoint.npz").unlink(missing_ok=True)
 
-    def load(self) -> dict[str, np.ndarray]:
-        with np.load(self.result) as stored:
-            return dict(stored)
 
-
-def _results(runs: list[_Run]) -> dict[str, list[dict]]:
-    """Arm -> its runs' results, in the order of the runs."""
-    results: dict[str, list[dict]] = {}
-    for run in runs:
-        results.setdefault(run.arm.name, []).append(run.load())
-    return results
-
-
-def _go_on(runs: list[_Run], work: Callable, jobs: int, progress: Callable[[str], None]) -> None:
-    """Do the work, (run, progress) -> answers, of those runs that are not done."""
-    left = [run for run in runs if not run.done]
+def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str], None]) -> None:
+    """Finish those runs that are not, ``jobs`` at a time."""
+    left = [run for run in runs if not run.result.exists()]
     if jobs == 1:
         for run in left:
-            progress(f"{run.arm.name}, seed {run.recipe.seed}")
-            run.save(work(run, progress))
+            progress(str(run))
+            run.finish(data, progress)
         return
     from joblib import Parallel, delayed
 
     threads = max(1, (os.cpu_count() or 1) // jobs)
     ready = Parallel(jobs, return_as="generator_unordered")(
-        delayed(_beside)(run, work, threads) for run in left
+        delayed(_in_process)(run, data, threads) for run in left
     )
     for i, run in enumerate(ready, 1):
-        progress(f"{run.arm.name}, seed {run.recipe.seed}: done, {i} of {len(left)}")
+        progress(f"{run}: done, {i} of {len(left)}")
 
 
-def _beside(run: _Run, work: Callable, threads: int) -> _Run:
-    """A run in a process of its own, which has not met TensorFlow before its first one."""
+def _in_process(run: _Run, data: FerData, threads: int) -> _Run:
+    """A run in a process of its own, which has not imported TensorFlow before its first one."""
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     import_keras()
-    run.save(work(run, imbalance_methods.silent))
+    run.finish(data, imbalance_methods.silent)
     return run
 
 
-def _train(data: FerData, run: _Run, progress: Callable[[str], None]) -> dict[str, np.ndarray]:
-    model = imbalance_methods.train(run.arm, data, run.recipe, run.place, progress)
-    if run.arm.name == "none":
-        model.save_weights(run.place / "final.weights.h5")
-    return {
-        "private": imbalance_methods.predict(model, data.private_test),
-        "public": imbalance_methods.predict(model, data.public_test),
-    }
-
-
-def _afterwards(data: FerData, folder: Path, run: _Run, progress) -> dict[str, np.ndarray]:
-    return imbalance_methods.afterwards(run.arm, data, folder / f"none-{run.recipe.seed}", run.recipe.seed)
-
-
-def _second(data: FerData, first: Path, run: _Run, progress) -> dict[str, np.ndarray]:
-    return imbalance_methods.second(run.arm, data, run.recipe, run.place, first / f"none-{run.recipe.seed}")
-
-
-def _chosen(arms: tuple, names: Iterable[str]) -> tuple:
-    known = {arm.name: arm for arm in arms}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(f"no such arm: {', '.join(unknown)}; there are {', '.join(known)}")
-    return tuple(arm for arm in arms if not names or arm.name in names)
+def _chosen(known: tuple, names: Iterable[str]) -> tuple:
+    there = [method.name for method in known]
+    if unknown := [name for name in names if name not in there]:
+        raise InputError(f"no such arm: {', '.join(unknown)}; there are {', '.join(there)}")
+    return tuple(method for method in known if not names or method.name in names)
 
 
 # --- what came out ---------------------------------------------------------------------------------------
@@ -209,25 +155,25 @@ def summarise(
     n_bootstrap: int = 2000,
     controls: Iterable[str] = ("none",),
 ) -> list[dict]:
-    """A row for each arm: its metrics on each view, and its differences from each control.
+    """A row for each method: its metrics on each view, and its differences from each control.
 
-    results: arm -> its runs' results, the controls among them. Each row has name, title, seeds, for each of
-    ``ferplus.views`` a ``significance.summary``, for each control against_<control> {view:
+    results: method -> its runs' results, the controls among them. Each row has name, title, seeds, for each
+    of ``ferplus.views`` a ``significance.summary``, for each control against_<control> {view:
     ``significance.paired_bootstrap``, each of whose metrics also has ``<name>_p_holm``, corrected over the
-    arms}, empty in the control's own row, and curve (13, 7) where there is one.
+    methods}, empty in the control's own row, and curve (13, 7) where there is one.
     """
     marks = ferplus.views(data)
-    answers = {name: np.stack([run["private"].argmax(1) for run in runs]) for name, runs in results.items()}
+    predicted = {name: np.stack([run["private"].argmax(1) for run in runs]) for name, runs in results.items()}
     rows = []
     for name, runs in results.items():
         row = {"name": name, "title": titles.get(name, name), "seeds": len(runs)}
         for view, (there, labels) in marks.items():
-            row[view] = significance.summary(labels, answers[name][:, there], n_bootstrap)
+            row[view] = significance.summary(labels, predicted[name][:, there], n_bootstrap)
             for control in controls:
                 against = row.setdefault(f"against_{control}", {})
                 if name != control:
                     against[view] = significance.paired_bootstrap(
-                        labels, answers[control][:, there], answers[name][:, there], n_bootstrap
+                        labels, predicted[control][:, there], predicted[name][:, there], n_bootstrap
                     )
         if "curve" in runs[0]:
             row["curve"] = np.mean([run["curve"] for run in runs], axis=0)
@@ -239,55 +185,45 @@ def summarise(
 
 
 def _correct(comparisons: list[dict]) -> None:
-    """Write Holm's p-values of each metric, over all arms, beside the plain ones: ``<name>_p_holm``."""
+    """Write Holm's p-values of each metric, over all methods, beside the plain ones: ``<name>_p_holm``."""
     for key in [key for key in (comparisons[0] if comparisons else ()) if key.endswith("_p")]:
-        for of in [None] if key != "recall_p" else EMOTIONS:  # the recalls have a p for each emotion
-            raw = [each[key] if of is None else each[key][of] for each in comparisons]
-            for each, p in zip(comparisons, significance.holm(raw).tolist(), strict=True):
-                if of is None:
-                    each[f"{key}_holm"] = p
-                else:
-                    each.setdefault(f"{key}_holm", {})[of] = p
+        by_emotion = key == "recall_p"
+        raw = [list(each[key].values()) if by_emotion else [each[key]] for each in comparisons]
+        adjusted = np.apply_along_axis(significance.holm, 0, raw).tolist()
+        for each, values in zip(comparisons, adjusted, strict=True):
+            each[f"{key}_holm"] = dict(zip(EMOTIONS, values, strict=True)) if by_emotion else values[0]
 
 
 def record(
     study: str,
     data: FerData,
     folder: Path,
-    arms: Iterable[str] = (),
+    methods: Iterable[str] = (),
     seeds: int = 3,
     epochs: int | None = None,
     fast: bool = False,
     progress: Callable[[str], None] = print,
     jobs: int = 1,
 ) -> Path:
-    """Run a study ("imbalance", "two-stage" or "generated"), write its metrics file and return the file's
-    path.
+    """Run a study ("imbalance", "two-stage" or "generated"), write its metrics file and return its path.
 
-    folder: gets a folder for each study and set, with one for each run in it. fast: a few pictures and one
-    pass, under a name of its own: it says that the code runs, and nothing else.
+    As ``run``. fast: a few images and one pass, under a name of its own: it shows that the code runs, and
+    nothing else.
     """
     name = data.slug
     if fast:
         name, data = f"{name}-fast", _few(data)
-    epochs = epochs or (1 if fast else imbalance_methods.EPOCHS)
-    batch_size = 32 if fast else imbalance_methods.BATCH
-    first = folder / f"imbalance-{name}"
-    options = {"seeds": seeds, "epochs": epochs, "batch_size": batch_size, "progress": progress, "jobs": jobs}
-    number, known = STUDIES[study]
-    if study == "two-stage":
-        results = two_stage(data, folder / f"two-stage-{name}", first, arms, **options)
-    else:
-        results = imbalance(data, first, arms, known=known, **options)
+    epochs = epochs or (1 if fast else EPOCHS)
+    batch_size = 32 if fast else BATCH
+    known = STUDIES[study][1]
+    results = run(study, data, folder, name, methods, seeds, epochs, batch_size, progress, jobs)
     # A second stage that gains must gain more than the same time without it.
     controls = ("none", "longer") if "longer" in results else ("none",)
-    titles = {"none": imbalance_methods.IMBALANCE[0].title} | {arm.name: arm.title for arm in known}
+    titles = {"none": imbalance_methods.IMBALANCE[0].title} | {each.name: each.title for each in known}
     command = f"facelib experiment {study} --dataset {name.split('-')[0]} --seeds {seeds}"
-    command += f" --epochs {epochs}" * (
-        epochs != imbalance_methods.EPOCHS
-    ) + f" --arms {' '.join(arms)}" * bool(arms)
+    command += f" --epochs {epochs}" * (epochs != EPOCHS) + f" --arms {' '.join(methods)}" * bool(methods)
     return write_metrics(
-        f"{number}-{study}-{name}",
+        f"{STUDIES[study][0]}-{study}-{name}",
         {
             "n": len(data.private_test),
             "split": "PrivateTest",
@@ -316,17 +252,17 @@ def _few(data: FerData, n: int = 700) -> FerData:
 
 
 def table(path: Path) -> str:
-    """A study's metrics file as lines for people; differences from "none" that hold after Holm get a star."""
+    """A study's metrics file as lines for people; a star: differs significantly from "none" after Holm."""
     metrics = read_metrics(path.stem)["metrics"]
     names = {"accuracy": "accuracy", "balanced": "balanced_accuracy", "macro-F1": "macro_f1"}
     lines = [" " * 42 + "".join(f"{title:>10}" for title in (*names, "disgust", "fear"))]
-    for arm in metrics["rows"]:
-        found, against = arm["all"], arm["against_none"].get("all")
+    for row in metrics["rows"]:
+        found, against = row["all"], row["against_none"].get("all")
         cells = [(found[key], against and against[f"{key}_p_holm"]) for key in names.values()]
         cells += [(found["recall"][e], against and against["recall_p_holm"][e]) for e in ("disgust", "fear")]
-        row = [
+        texts = [
             "–" if value is None else f"{value:.3f}{'*' if p is not None and p < 0.05 else ' '}"
             for value, p in cells
         ]
-        lines.append(f"{arm['title']:<42}" + "".join(f"{cell:>10}" for cell in row))
-    return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the arms"])
+        lines.append(f"{row['title']:<42}" + "".join(f"{text:>10}" for text in texts))
+    return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])

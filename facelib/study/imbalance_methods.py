@@ -1,14 +1,14 @@
-"""The cures that the study compares, and what each of them does to one training run.
+"""The imbalance methods that the study compares, and what each of them does to one training run.
 
-The network is the students': DeepFace's architecture, from nothing. Every arm sees the same number of
-pictures (drawn again or not) in batches of the same size, with the same light augmentation, learning rate,
+The network is the students': DeepFace's architecture, from random weights. Every method sees the same number
+of images (repeated or not) in batches of the same size, with the same light augmentation, learning rate,
 schedule, and for one seed the same initial weights; ``facelib.study.experiments`` runs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.models import deepface
 from facelib.models.emotion import emotion_inputs
-from facelib.training import imbalance
+from facelib.study.metrics import class_recall, confusion_counts
+from facelib.training import calibration, imbalance
 from facelib.training.augmentation import Augmentation
-from facelib.training.loop import Recipe, fit, wake
+from facelib.training.loop import Recipe, fit, one_hot, wake
 
-#: What every run of the study shares. A budget in pictures seen makes arms comparable whose sets differ.
+#: What every run of the study shares. A budget in images seen makes methods comparable whose sets differ.
 EPOCHS, BATCH, LEARNING_RATE = 8, 128, 2.5e-3
 AUGMENTATION = Augmentation(rotation=0, scale=1.0, shift=0.05, contrast=0, brightness=0, erase=0)
 #: The second stage sees an eighth of what the first saw (as the students' did), at a tenth of its rate.
@@ -30,18 +31,19 @@ STAGE_TWO = 1 / 8
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One cure: what it changes, everything else being as in the arm "none".
+class Method:
+    """One imbalance method: what it changes, everything else being as in the method "none".
 
     name: as on the command line. title: as in tables. sampler, weights, loss: as in ``imbalance``; the
     sampler "generated" adds faces that the shipped generator draws, and "generated-only" takes nothing else,
     a quarter as many as there are real ones. classes: emotions that the sampler makes as frequent as the most
     frequent one; none: all. deferred: the weights come into force after this share of the run. targets:
     "labels", or "votes": FER+'s shares mixed in equal parts with the label. clean: without the training
-    pictures that stand there twice, or in a test split. head: "softmax", or "cosine" (LDAM's).
-    after: no training of its own, but something done to the network of "none": "prior" (its answers are
-    divided by the classes' frequencies), "bias" (one number a class, chosen on PublicTest), "classifier" (its
-    last layer is learnt anew on balanced classes), "smote" (the same, on features interpolated by SMOTE).
+    images that stand there twice, or in a test split. head: "softmax", or "cosine" (LDAM's).
+    after: no training of its own, but something done to the network of "none": "prior" (its probabilities
+    are divided by the classes' frequencies), "bias" (one number a class, chosen on PublicTest), "classifier"
+    (its last layer is trained anew on balanced classes), "smote" (the same, on features interpolated by
+    SMOTE).
     """
 
     name: str
@@ -58,23 +60,23 @@ class Arm:
 
 
 IMBALANCE = (
-    Arm("none", "nothing"),
-    Arm("weights-sqrt", "class weights, 1/√n", weights="sqrt"),
-    Arm("weights-effective", "class weights, effective number", weights="effective"),
-    Arm("weights-inverse", "class weights, 1/n", weights="inverse"),
-    Arm("over", "random oversampling", sampler="over"),
-    Arm("augment", "oversampling by augmentation", sampler="augment"),
-    Arm("smote", "SMOTE on pixels", sampler="smote"),
-    Arm("smote-features", "SMOTE on features", after="smote"),
-    Arm("under", "undersampling", sampler="under"),
-    Arm("focal", "focal loss", loss="focal"),
-    Arm("balanced-softmax", "balanced softmax", loss="balanced-softmax"),
-    Arm("prior", "logit adjustment afterwards", after="prior"),
-    Arm("ldam-drw", "LDAM, deferred weights", loss="ldam", weights="effective", deferred=0.8, head="cosine"),
-    Arm("crt", "classifier learnt anew (cRT)", after="classifier"),
-    Arm("bias", "bias tuned on PublicTest", after="bias"),
-    Arm("votes", "FER+ votes as soft labels", targets="votes"),
-    Arm("clean", "without duplicates", clean=True),
+    Method("none", "nothing"),
+    Method("weights-sqrt", "class weights, 1/√n", weights="sqrt"),
+    Method("weights-effective", "class weights, effective number", weights="effective"),
+    Method("weights-inverse", "class weights, 1/n", weights="inverse"),
+    Method("over", "random oversampling", sampler="over"),
+    Method("augment", "oversampling by augmentation", sampler="augment"),
+    Method("smote", "SMOTE on pixels", sampler="smote"),
+    Method("smote-features", "SMOTE on features", after="smote"),
+    Method("under", "undersampling", sampler="under"),
+    Method("focal", "focal loss", loss="focal"),
+    Method("balanced-softmax", "balanced softmax", loss="balanced-softmax"),
+    Method("prior", "logit adjustment afterwards", after="prior"),
+    Method("ldam-drw", "LDAM, deferred weights", "none", "effective", "ldam", deferred=0.8, head="cosine"),
+    Method("crt", "classifier learnt anew (cRT)", after="classifier"),
+    Method("bias", "bias tuned on PublicTest", after="bias"),
+    Method("votes", "FER+ votes as soft labels", targets="votes"),
+    Method("clean", "without duplicates", clean=True),
 )
 
 RARE = ("disgust", "fear")
@@ -82,20 +84,20 @@ RARE = ("disgust", "fear")
 #: in for real ones? What is learnt from them alone is the classification accuracy score (arXiv:1905.10887).
 GENERATED = (
     IMBALANCE[0],
-    Arm("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
-    Arm("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
-    Arm("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
-    Arm("generated-only", "generated faces alone, as many of each", sampler="generated-only"),
+    Method("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
+    Method("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
+    Method("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
+    Method("generated-only", "generated faces alone, as many of each", sampler="generated-only"),
 )
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One way to go on from the network of "none".
+    """One second stage of training, from the network of "none".
 
     classes: emotions that the second stage is shown, or all. balanced: "none"; "full": each class weighs the
     same; "gradual": from as they are to the same. frozen: "none"; "convolutions"; "features": all but the
-    last layer. rate: factor on the learning rate. rehearsal: share of the loss that stays with all pictures.
+    last layer. rate: factor on the learning rate. rehearsal: share of the loss that stays with all images.
     """
 
     name: str
@@ -121,10 +123,11 @@ TWO_STAGE = (
 
 
 def silent(line: str) -> None:
-    pass
+    """Report no progress."""
 
 
-def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
+def training_config(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
+    """The configuration that all runs on ``n`` images share."""
     return Recipe(
         epochs=epochs,
         steps_per_epoch=max(1, n // batch_size),
@@ -137,76 +140,120 @@ def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
     )
 
 
+def stage_config(stage: Stage, first: Recipe) -> Recipe:
+    """The configuration of a second stage, in twelve epochs, after a run with the configuration ``first``."""
+    steps = max(12, int(STAGE_TWO * first.epochs * first.steps_per_epoch))
+    rate = LEARNING_RATE / 10 * stage.rate
+    return replace(first, epochs=12, steps_per_epoch=steps // 12, ema=0.9, learning_rate=rate)
+
+
+def run(
+    method: Method | Stage,
+    data: FerData,
+    recipe: Recipe,
+    place: Path,
+    base: Path,
+    progress: Callable[[str], None] = silent,
+) -> dict[str, np.ndarray]:
+    """Do one run; its float32 probabilities on the test splits: {"private": (n, 7), "public": (m, 7)}.
+
+    place: its folder, where it resumes; base: the finished run of "none" with the same seed, from which a
+    stage and a method with ``after`` start.
+    """
+    if isinstance(method, Stage):
+        return second(method, data, recipe, place, base)
+    if method.after:
+        return afterwards(method, data, base, recipe.seed)
+    model = train(method, data, recipe, place, progress)
+    if method.name == "none":
+        model.save_weights(place / "final.weights.h5")
+    return _predictions(model, data)
+
+
 def predict(model, split: Split) -> np.ndarray:
+    """What a Keras model gives for the images of a split, float32."""
     inputs = emotion_inputs(split.images)
     return np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)
 
 
-def network(head: str = "softmax", pictures: np.ndarray | None = None):
+def _predictions(model, data: FerData) -> dict[str, np.ndarray]:
+    return {"private": predict(model, data.private_test), "public": predict(model, data.public_test)}
+
+
+def network(head: str = "softmax", images: np.ndarray | None = None):
     """DeepFace's architecture; with the head "cosine" its logits are scaled cosines (arXiv:1906.07413).
 
-    pictures: (n, 48, 48) uint8 that its units are woken with: eight epochs are too few for it to wake by
-    itself.
+    images: (n, 48, 48) uint8 for a data-dependent initialisation: eight epochs are too few without one.
     """
     import keras
     from keras import layers
 
     model = deepface.emotion_network()
-    if pictures is not None:
-        wake(model, emotion_inputs(pictures))
+    if images is not None:
+        wake(model, emotion_inputs(images))
     if head == "softmax":
         return model
     features = layers.UnitNormalization()(model.layers[-2].output)
     cosines = layers.Dense(len(EMOTIONS), use_bias=False, kernel_constraint="unit_norm")(features)
-    answers = layers.Activation("softmax", dtype="float32")(layers.Rescaling(imbalance.COSINE_SCALE)(cosines))
-    return keras.Model(model.inputs, answers)
+    outputs = layers.Activation("softmax", dtype="float32")(layers.Rescaling(imbalance.COSINE_SCALE)(cosines))
+    return keras.Model(model.inputs, outputs)
 
 
-def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
-    pictures = data.train.images[:256]  # the same ones for all arms, whatever they draw
-    if arm.clean:
+def first_stage(base: Path):
+    """The trained network of the finished run of "none" in ``base``."""
+    model = network()
+    model.load_weights(base / "final.weights.h5")
+    return model
+
+
+def train(method: Method, data: FerData, recipe: Recipe, place: Path, progress):
+    """Train the network with a method that acts during training; a Keras model."""
+    images = data.train.images[:256]  # the same ones for all methods, whatever they draw
+    if method.clean:
         data = cleaned(data)
-    if arm.sampler == "generated":
-        train = with_drawn(data.train, arm.classes, recipe.seed)
-    elif arm.sampler == "generated-only":
-        train = drawn([len(data.train) // (4 * len(EMOTIONS))] * len(EMOTIONS), recipe.seed)
+    if method.sampler == "generated":
+        train = with_generated(data.train, method.classes, recipe.seed)
+    elif method.sampler == "generated-only":
+        train = generated([len(data.train) // (4 * len(EMOTIONS))] * len(EMOTIONS), recipe.seed)
     else:
-        train = imbalance.resample(data, arm.sampler, recipe.seed, arm.classes).train
-    labels = np.eye(len(EMOTIONS), dtype=np.float32)[train.labels]
-    if arm.targets == "votes":
-        labels = soft_labels(train)
-    weights = imbalance.class_weights(train.labels, arm.weights)[train.labels].astype(np.float32)[:, None]
+        train = imbalance.resample(data, method.sampler, recipe.seed, method.classes).train
+    labels = soft_labels(train) if method.targets == "votes" else one_hot(train.labels)
+    weights = imbalance.class_weights(train.labels, method.weights)[train.labels].astype(np.float32)[:, None]
     targets = labels * weights
-    if arm.deferred:
-        targets = lambda share: labels * weights if share >= arm.deferred else labels
+    if method.deferred:
+        targets = lambda share: labels * weights if share >= method.deferred else labels
     return fit(
-        lambda: network(arm.head, pictures),
+        lambda: network(method.head, images),
         train.images,
         targets,
         recipe,
         place,
         48,
-        imbalance.make_loss(arm.loss, train.labels),
+        imbalance.make_loss(method.loss, train.labels),
         resume=True,
         progress=progress,
     )
 
 
-def with_drawn(train: Split, classes: tuple[str, ...], seed: int) -> Split:
-    """The split's rows, then faces that the shipped generator draws, until each of these classes (names from
-    ``EMOTIONS``) has as many as the largest. Raises InputError where no generator is shipped."""
+def with_generated(train: Split, classes: tuple[str, ...], seed: int) -> Split:
+    """The split's rows, then generated faces until each of the classes has as many images as the largest.
+
+    classes: names from ``EMOTIONS``. Raises InputError where no generator is shipped.
+    """
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
     asked = [name in classes for name in EMOTIONS]
-    more = drawn((counts.max() - counts) * asked, seed)
+    more = generated((counts.max() - counts) * asked, seed)
     votes = None if train.votes is None else np.concatenate([train.votes, more.votes])
     return Split(
         np.concatenate([train.images, more.images]), np.concatenate([train.labels, more.labels]), votes
     )
 
 
-def drawn(counts: Sequence[int], seed: int) -> Split:
-    """So many faces of each emotion, counts (7,), by the shipped generator: images (m, 48, 48) uint8, labels
-    (m,) int64 of 0 to 6; nobody voted on them, all ten are 0. Raises InputError where none is shipped."""
+def generated(counts: Sequence[int], seed: int) -> Split:
+    """So many faces of each emotion, counts (7,), by the shipped generator; their votes are all 0.
+
+    Raises InputError where no generator is shipped.
+    """
     from facelib.models.generator import load_generator
 
     generator = load_generator()
@@ -218,69 +265,57 @@ def drawn(counts: Sequence[int], seed: int) -> Split:
     return Split(np.concatenate(images), labels, np.zeros((len(labels), 10), np.uint8))
 
 
-def afterwards(arm: Arm, data: FerData, first: Path, seed: int) -> dict[str, np.ndarray]:
-    """Answers of a cure that only touches the network of "none" when it is finished."""
-    with np.load(first / "result.npz") as stored:
-        answers = dict(stored)
-    if arm.after == "prior":
-        counts = np.bincount(data.train.labels, minlength=len(EMOTIONS))
-        factor = 1 / np.maximum(counts, 1)
-    elif arm.after == "bias":
-        from facelib.training import calibration
-
-        bias, _ = calibration.tune_bias(data.public_test.labels, answers["public"])
-        factor = np.exp(bias)
+def afterwards(method: Method, data: FerData, base: Path, seed: int) -> dict[str, np.ndarray]:
+    """Probabilities, as ``run`` gives them, of a method that only changes the trained network of "none"."""
+    if method.after in ("classifier", "smote"):
+        return _new_classifier(first_stage(base), data, method.after == "smote", seed)
+    with np.load(base / "result.npz") as stored:
+        before = dict(stored)
+    if method.after == "prior":
+        factor = 1 / np.maximum(np.bincount(data.train.labels, minlength=len(EMOTIONS)), 1)
     else:
-        return _classifier(arm, data, first, seed)
-    return {name: _shares(value * factor) for name, value in answers.items()}
+        factor = np.exp(calibration.tune_bias(data.public_test.labels, before["public"])[0])
+    scaled = {name: probabilities * factor for name, probabilities in before.items()}
+    return {name: (each / each.sum(1, keepdims=True)).astype(np.float32) for name, each in scaled.items()}
 
 
-def _shares(values: np.ndarray) -> np.ndarray:
-    return (values / values.sum(1, keepdims=True)).astype(np.float32)
-
-
-def _classifier(arm: Arm, data: FerData, first: Path, seed: int) -> dict[str, np.ndarray]:
-    """A new last layer on the features of "none" (Kang et al. 2020, arXiv:1910.09217)."""
+def _new_classifier(model, data: FerData, smote: bool, seed: int) -> dict[str, np.ndarray]:
+    """A new last layer on a model's features (cRT; Kang et al. 2020, arXiv:1910.09217)."""
     import keras
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    model = network()
-    model.load_weights(first / "final.weights.h5")
     body = keras.Model(model.inputs, model.layers[-2].output)
     features, labels = predict(body, data.train), data.train.labels
     scaler = StandardScaler().fit(features)
     features = scaler.transform(features)
-    if arm.after == "smote":
+    if smote:
         from imblearn.over_sampling import SMOTE
 
         neighbours = min(5, np.bincount(labels)[np.unique(labels)].min() - 1)
         features, labels = SMOTE(random_state=seed, k_neighbors=neighbours).fit_resample(features, labels)
     classifier = LogisticRegression(C=1e-3, class_weight="balanced", max_iter=200).fit(features, labels)
-    answers = {}
-    for name, split in (("private", data.private_test), ("public", data.public_test)):
-        answers[name] = np.zeros((len(split), len(EMOTIONS)), np.float32)
-        answers[name][:, classifier.classes_] = classifier.predict_proba(
-            scaler.transform(predict(body, split))
-        )
-    return answers
+    found = {}
+    for name, each in _predictions(body, data).items():
+        found[name] = np.zeros((len(each), len(EMOTIONS)), np.float32)
+        found[name][:, classifier.classes_] = classifier.predict_proba(scaler.transform(each))
+    return found
 
 
-def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, first: Path) -> dict[str, np.ndarray]:
+def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, base: Path) -> dict[str, np.ndarray]:
+    """Train a second stage; probabilities as ``run`` gives them, and curve (epochs + 1, 7), PublicTest's
+    recalls from before the first step to after the last."""
+
     def build():
-        model = network()
-        model.load_weights(first / "final.weights.h5")
+        model = first_stage(base)
         learning = {"none": len(model.layers), "convolutions": 5, "features": 1}[stage.frozen]
         for layer in model.layers[:-learning]:
             layer.trainable = False
         return model
 
     train, wanted = data.train, np.isin(data.train.labels, [EMOTIONS.index(name) for name in stage.classes])
-    if wanted.all() or stage.rehearsal:
-        rows = np.arange(len(train))
-    else:
-        rows = np.flatnonzero(wanted)
-    labels = np.eye(len(EMOTIONS), dtype=np.float32)[train.labels[rows]]
+    rows = np.arange(len(train)) if stage.rehearsal else np.flatnonzero(wanted)
+    labels = one_hot(train.labels[rows])
     weight = np.ones(len(rows))
     if stage.rehearsal:  # the chosen classes and everything, each with its share of the loss
         weight = stage.rehearsal + (1 - stage.rehearsal) * wanted / wanted.mean()
@@ -290,7 +325,8 @@ def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, first: Path
     targets = labels * weight
     if stage.balanced == "gradual":
         targets = lambda share: labels * (share * weight + 1 - share)
-    curve = [_recalls(np.load(first / "result.npz")["public"], data.public_test)]
+    with np.load(base / "result.npz") as stored:
+        curve = [_recalls(stored["public"], data.public_test)]
 
     def validate(model) -> dict[str, float]:
         curve.append(_recalls(predict(model, data.public_test), data.public_test))
@@ -307,13 +343,8 @@ def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, first: Path
         validate_every=1,
         progress=silent,
     )
-    answers = {"private": predict(model, data.private_test), "public": predict(model, data.public_test)}
-    return answers | {"curve": np.array(curve)}
+    return _predictions(model, data) | {"curve": np.array(curve)}
 
 
-def _recalls(answers: np.ndarray, split: Split) -> np.ndarray:
-    """Recall of each class, (7,); nan where it does not occur."""
-    hits = answers.argmax(1) == split.labels
-    return np.array(
-        [hits[split.labels == i].mean() if (split.labels == i).any() else np.nan for i in range(7)]
-    )
+def _recalls(probabilities: np.ndarray, split: Split) -> np.ndarray:
+    return class_recall(confusion_counts(split.labels, probabilities.argmax(1)))

@@ -74,8 +74,10 @@ def faults(notebook) -> list[str]:
         said = " ".join(
             str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs
         )
-        # A data set's faces may not be shown; what is drawn by us may.
-        found["committed from a run on the drawn faces, and says so"] = re.search(r"drawn|toy", said, re.I)
+        # A data set's faces may not be shown; synthetic ones may.
+        found["committed from a run on the synthetic faces, and says so"] = re.search(
+            r"drawn|synthetic|toy", said, re.I
+        )
     return [rule for rule, kept in found.items() if not kept]
 
 
@@ -135,9 +137,9 @@ def good():
         new_markdown_cell("# What is a face?"),
         new_code_cell('dataset: str = "auto"', metadata={"tags": ["parameters"]}, execution_count=1),
         new_code_cell(
-            "print('6000 drawn faces')",
+            "print('6000 synthetic faces')",
             execution_count=2,
-            outputs=[new_output("stream", name="stdout", text="6000 drawn faces\n")],
+            outputs=[new_output("stream", name="stdout", text="6000 synthetic faces\n")],
         ),
     ]
     return new_notebook(cells=cells)
@@ -163,7 +165,7 @@ SPOILT = {
     "machine": lambda t, p, c, n: c.outputs[0].update(text="drawn, in /home/ada/data"),
     "path of a machine": lambda t, p, c, n: c.outputs[0].update(text="drawn, in C:\\data"),
     "1.5 MB": lambda t, p, c, n: c.outputs.append(new_output("display_data", {"image/png": PNG})),
-    "drawn faces": lambda t, p, c, n: c.outputs[0].update(text="35887 faces of FER-2013"),
+    "synthetic faces": lambda t, p, c, n: c.outputs[0].update(text="35887 faces of FER-2013"),
 }
 
 

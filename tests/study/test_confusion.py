@@ -1,4 +1,4 @@
-"""Confusion studies on networks that are made up, so that what they look at is known."""
+"""Confusion studies on made-up networks, of which it is known what decides."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from facelib.emotions import EMOTIONS, FERPLUS
 from facelib.models.emotion import emotion_inputs
 from facelib.reporting import confusion_figures
 from facelib.study import confusion
+from helpers import noisy_probabilities
 
 FEAR, SAD, SURPRISE = (EMOTIONS.index(name) for name in ("fear", "sad", "surprise"))
 
 
-def answering(scores):
+def with_log_ratio(scores):
     """Probabilities (n, 7) in which fear and surprise differ by scores (n,) in their logarithms."""
     logits = np.full((len(scores), 7), -3.0)
     logits[:, FEAR], logits[:, SURPRISE] = scores / 2, -scores / 2
@@ -27,10 +28,10 @@ def answering(scores):
     return e / e.sum(1, keepdims=True)
 
 
-def looks_at_the_mouth(inputs):
-    """Fear where the mouth is bright; it sees nothing else."""
+def mouth_network(inputs):
+    """Fear where the mouth is bright; nothing else counts."""
     x0, y0, x1, y1 = confusion.PARTS["mouth"]
-    return answering(10 * inputs[:, y0:y1, x0:x1, 0].mean((1, 2)))
+    return with_log_ratio(10 * inputs[:, y0:y1, x0:x1, 0].mean((1, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def toys():
 
 def test_shares_are_those_of_the_rows():
     labels = np.repeat([FEAR, SURPRISE], [8, 4])
-    answers = np.array([FEAR] * 2 + [SAD] * 5 + [SURPRISE] + [SURPRISE] * 3 + [FEAR])
-    found = confusion.shares(labels, answers)
+    predictions = np.array([FEAR] * 2 + [SAD] * 5 + [SURPRISE] + [SURPRISE] * 3 + [FEAR])
+    found = confusion.shares(labels, predictions)
     assert found["counts"][FEAR, SAD] == 5 and found["share"][FEAR, SAD] == 5 / 8
     assert found["share"][SURPRISE, FEAR] == 1 / 4
     assert found["low"][FEAR, SAD] < 5 / 8 < found["high"][FEAR, SAD]
@@ -53,9 +54,9 @@ def test_shares_are_those_of_the_rows():
 
 def test_rivals_need_more_than_a_few_pictures_to_differ():
     def ask(sad, surprise):
-        answers = np.repeat([FEAR, SAD, SURPRISE, SAD], [5, sad, surprise, 100])
+        predictions = np.repeat([FEAR, SAD, SURPRISE, SAD], [5, sad, surprise, 100])
         labels = np.repeat([FEAR, EMOTIONS.index("sad")], [5 + sad + surprise, 100])
-        return confusion.rivals(labels, answers)
+        return confusion.rivals(labels, predictions)
 
     few, many = ask(6, 4), ask(120, 80)
     assert few["n"] == 15 and (few["sad"], few["surprise"]) == (6, 4), "other labels do not count"
@@ -78,7 +79,7 @@ def test_neighbours_of_separate_and_of_mixed_clusters():
     assert found["share"][FEAR, SAD] == 0
     assert found["share"][FEAR, SURPRISE] == pytest.approx(0.5, abs=0.06)
     assert found["expected"][FEAR, SURPRISE] == 60 / 199 and found["expected"][FEAR, FEAR] == 59 / 199
-    assert not (found["index"] == np.arange(200)[:, None]).any(), "nobody is his own neighbour"
+    assert not (found["index"] == np.arange(200)[:, None]).any()
     assert np.isnan(found["share"][EMOTIONS.index("happy")]).all()
 
 
@@ -116,11 +117,11 @@ def test_separability_of_separate_and_of_identical_clouds():
 # --- what part of a face decides --------------------------------------------------------------------------
 
 
-def test_occlusion_lights_up_where_the_network_looks():
+def test_occlusion_finds_what_decides():
     images = confusion.draw([PROTOTYPES["fear"]], range(6))[0]
     images = np.clip(images, 60, 255)
     images[:, 33:46, 10:38] = 240  # a bright mouth, which speaks for fear
-    maps = confusion.occlusion(looks_at_the_mouth, images)
+    maps = confusion.occlusion(mouth_network, images)
     parts = confusion.by_part(maps)
     assert maps.shape == (6, 11, 11)
     assert (parts["mouth"] > 0.05).all(), "hiding what speaks for fear lowers the score"
@@ -129,7 +130,7 @@ def test_occlusion_lights_up_where_the_network_looks():
     assert 33 <= row < 46 and 10 <= column < 38
     dark = images.copy()
     dark[:, 33:46, 10:38] = 0  # now it speaks against
-    assert (confusion.by_part(confusion.occlusion(looks_at_the_mouth, dark))["mouth"] < -0.05).all()
+    assert (confusion.by_part(confusion.occlusion(mouth_network, dark))["mouth"] < -0.05).all()
 
 
 def test_pixels_have_the_mean_of_their_squares():
@@ -146,41 +147,24 @@ def test_the_persons_are_those_of_the_drawn_faces():
     assert (drawn[1, 0] == synthetic_faces.draw_face({}, 7, seed=None)).all()
 
 
-def test_the_parts_are_where_the_drawn_faces_have_them():
-    """A unit that moves one part of the face changes that part more than any other."""
-    for unit, part in (("AU2", "brows"), ("AU20", "mouth"), ("AU26", "mouth"), ("AU9", "nose")):
-        rest, moved = confusion.draw([{}, {unit: 1.0}], range(12)).astype(float)
-        change = {
-            name: np.abs(moved - rest)[:, y0:y1, x0:x1].mean()
-            for name, (x0, y0, x1, y1) in confusion.PARTS.items()
-        }
-        assert max(change, key=change.get) == part, (unit, change)
-
-
 def test_unit_shares_add_up_and_name_the_unit_that_counts():
     persons = range(5)
     calls = []
 
     def predict(inputs):
         calls.append(len(inputs))
-        return looks_at_the_mouth(inputs)
+        return mouth_network(inputs)
 
     found = confusion.unit_shares(predict, persons)
     differ = {u for u in PROTOTYPES["fear"] if PROTOTYPES["fear"][u] != PROTOTYPES["surprise"].get(u, 0)}
     assert set(found) == differ
     ends = confusion.draw([PROTOTYPES["surprise"], PROTOTYPES["fear"]], persons)
-    scores = [confusion.fear_over_surprise(looks_at_the_mouth(emotion_inputs(each))) for each in ends]
+    scores = [confusion.fear_over_surprise(mouth_network(emotion_inputs(each))) for each in ends]
     assert sum(row["each"] for row in found.values()) == pytest.approx(scores[1] - scores[0], abs=1e-5)
     strongest = max(found, key=lambda unit: abs(found[unit]["value"]))
     assert strongest in ("AU20", "AU26")
     assert abs(found["AU2"]["value"]) < 1e-4, "the brows are not seen by this network"
     assert sum(calls) == 2 ** len(differ) * 5
-
-
-def test_a_ladder_has_a_row_for_each_step_and_person():
-    answers = confusion.ladder(looks_at_the_mouth, [{"AU26": s} for s in (0, 0.5, 1.0)], range(4))
-    assert answers.shape == (3, 4, 7) and np.allclose(answers.sum(2), 1)
-    assert not np.allclose(answers[0], answers[2])
 
 
 # --- whose fault ------------------------------------------------------------------------------------------
@@ -210,26 +194,20 @@ def test_people_are_held_against_the_others():
 
 def test_verdicts_count_the_errors_only():
     labels = np.array([FEAR] * 6 + [SAD])
-    answers = np.array([SURPRISE] * 4 + [FEAR, SAD] + [SURPRISE])
+    predictions = np.array([SURPRISE] * 4 + [FEAR, SAD] + [SURPRISE])
     opinion = np.array([SURPRISE, SURPRISE, FEAR, SAD, SURPRISE, SURPRISE, SURPRISE])
-    found = confusion.verdicts(labels, answers, opinion)
+    found = confusion.verdicts(labels, predictions, opinion)
     assert [found[key] for key in ("n", "with_answer", "with_label", "neither")] == [4, 2, 1, 1]
     assert found["share"] == 0.5 and found["interval"][0] < 0.5 < found["interval"][1]
-    assert confusion.verdicts(labels, answers, opinion, "happy")["n"] == 0
+    assert confusion.verdicts(labels, predictions, opinion, "happy")["n"] == 0
 
 
 # --- what a bias buys -------------------------------------------------------------------------------------
 
 
-def noisy_answers(labels, seed=0):
-    logits = np.random.default_rng(seed).normal(size=(len(labels), 7)) + 1.5 * np.eye(7)[labels]
-    e = np.exp(logits)
-    return e / e.sum(1, keepdims=True)
-
-
 def test_a_bias_on_fear_buys_recall_with_precision():
     labels = np.random.default_rng(0).integers(7, size=1500)
-    curve = confusion.bias_curve(labels, noisy_answers(labels), np.array([-8.0, 0, 8.0]))
+    curve = confusion.bias_curve(labels, noisy_probabilities(labels), np.array([-8.0, 0, 8.0]))
     assert curve["bias"].tolist() == [-8, 0, 8]
     assert curve["fear_recall"][0] == 0 and curve["fear_recall"][2] == 1
     assert np.isnan(curve["precision"][0]) and curve["precision"][1] > curve["precision"][2]
@@ -239,14 +217,14 @@ def test_a_bias_on_fear_buys_recall_with_precision():
 
 def test_the_bias_is_chosen_on_one_split_and_measured_on_another(toys):
     public, private = (
-        noisy_answers(s.labels, i) for i, s in enumerate((toys.public_test, toys.private_test))
+        noisy_probabilities(s.labels, i) for i, s in enumerate((toys.public_test, toys.private_test))
     )
     found = confusion.tuned(toys, public, private)
     assert len(found["bias"]) == 7 and abs(found["bias"].sum()) < 1e-9
     assert found["before"]["accuracy"] == (private.argmax(1) == toys.private_test.labels).mean()
     shifted = (np.log(private) + found["bias"]).argmax(1)
     assert found["after"]["accuracy"] == (shifted == toys.private_test.labels).mean()
-    again = confusion.tuned(toys, public, noisy_answers(toys.private_test.labels, 9))
+    again = confusion.tuned(toys, public, noisy_probabilities(toys.private_test.labels, 9))
     assert (again["bias"] == found["bias"]).all(), "PrivateTest has no say"
 
 
@@ -262,10 +240,10 @@ def test_unseen_pictures_stand_nowhere_else(toys):
 
 
 class Fake:
-    """A model of which ``reader`` and ``body`` need this much."""
+    """A model of which ``predictor`` and ``body`` need this much."""
 
     def predict(self, inputs, batch_size, verbose):
-        return looks_at_the_mouth(inputs)
+        return mouth_network(inputs)
 
     def get_weights(self):
         return [np.arange(3.0)]
@@ -286,14 +264,13 @@ def test_a_record_holds_all_and_can_be_drawn(toys, monkeypatch, tmp_path):
     found = file["metrics"]
     assert np.array(found["confusion"]["counts"]).sum() == file["n"]
     assert np.array(found["occlusion"]["fear"]).shape == (11, 11)
-    title = {"made up": found}
-    drawn = [
-        confusion_figures.matrices({k: v["confusion"] for k, v in title.items()}),
-        confusion_figures.directions({k: v["confusion"] for k, v in title.items()}, [("fear", "sad")]),
-        confusion_figures.neighbour_labels({k: v["features"]["neighbours"] for k, v in title.items()}),
-        confusion_figures.pair_areas({k: v["features"]["separability"] for k, v in title.items()}),
-        confusion_figures.hidden({k: v["occlusion"] for k, v in title.items()}, toys.train.images[0]),
-        confusion_figures.trade({k: (v["bias"]["curve"], v["bias"]["tuned"]) for k, v in title.items()}),
+    figures = [
+        confusion_figures.matrices({"made up": found["confusion"]}),
+        confusion_figures.directions({"made up": found["confusion"]}, [("fear", "sad")]),
+        confusion_figures.neighbour_labels({"made up": found["features"]["neighbours"]}),
+        confusion_figures.pair_areas({"made up": found["features"]["separability"]}),
+        confusion_figures.hidden({"made up": found["occlusion"]}, toys.train.images[0]),
+        confusion_figures.trade({"made up": (found["bias"]["curve"], found["bias"]["tuned"])}),
     ]
-    for figure in drawn:
+    for figure in figures:
         figure.canvas.draw()

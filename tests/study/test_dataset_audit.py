@@ -1,8 +1,7 @@
-"""The audit against the drawn faces' truth, made-up troubles, and the known facts of FER-2013."""
+"""The audit against the synthetic faces' truth, made-up troubles, and the known facts of FER-2013."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +30,8 @@ def found(data):
     return audit(data, n_bootstrap=200)
 
 
-def truth(data, name):
-    return np.concatenate([getattr(data.extra[split], name) for split in data.splits])
-
-
-def votes_for(labels, others=()):
-    """Nine votes for each label, and one for whatever ``others`` says."""
+def votes_for(labels):
+    """Nine votes for each label, and one for unknown."""
     column = {label: column for column, label in FERPLUS_TO_FER.items()}
     votes = np.zeros((len(labels), 10), np.uint8)
     votes[np.arange(len(labels)), [column[label] for label in labels]] = 9
@@ -45,12 +40,12 @@ def votes_for(labels, others=()):
 
 
 def faces(n, seed=0):
-    """Distinct smooth pictures."""
+    """Distinct smooth images."""
     coarse = np.random.default_rng(seed).integers(0, 256, (n, 12, 12))
     return np.kron(coarse, np.ones((1, 4, 4))).astype(np.uint8)
 
 
-# --- the drawn faces, whose truth is known -----------------------------------------------------------------
+# --- synthetic faces, whose truth is known -----------------------------------------------------------------
 
 
 def test_the_audit_finds_the_truth(data, found):
@@ -62,7 +57,7 @@ def test_the_audit_finds_the_truth(data, found):
     assert scores["near_duplicates"]["found"] < 30  # false ones, of 700,000 pairs
 
 
-def test_check_punishes_a_blind_and_a_trigger_happy_audit(data, found):
+def test_check_scores_audits_that_find_nothing_and_everything(data, found):
     for guess, wanted in ((False, (0, 0)), (True, (1, None))):
         rows = found.rows.assign(suspect=guess, copies=2 if guess else 1)
         scores = check(replace(found, rows=rows), data)
@@ -98,16 +93,6 @@ def test_drawn_disgust_is_rare_and_drawn_fear_is_noisy(found):
     assert found.classes.index[found.classes.rare].tolist() == ["disgust"]
     assert found.classes.index[found.classes.noisy].tolist() == ["fear"]
     assert found.classes.suspect.idxmax() == "fear"
-
-
-def test_quality_follows_what_was_done_to_the_pictures(data, found):
-    rows, face = found.rows, truth(data, "kind") == 0
-    resolution, blur = truth(data, "resolution"), truth(data, "blur")
-    median = {
-        size: rows.resolution[face & (resolution == size) & (blur == 0)].median() for size in (24, 32, 48)
-    }
-    assert median[24] < 30 < median[32] < 38 < 44 < median[48]
-    assert rows.sharpness[face & (blur == 1)].median() < 0.4 * rows.sharpness[face & (blur == 0)].median()
 
 
 def test_record_writes_what_was_found(data, found, tmp_path, monkeypatch):
@@ -154,10 +139,8 @@ def test_a_near_copy_in_training_is_a_leak_of_its_own_kind():
     data = FerData(Split(images[:20], labels), test, none, "fer2013", "made here", "0")
     found = audit(data)
     rows = found.rows[found.rows.split == "PublicTest"]
-    assert np.flatnonzero(rows.near_leaked).tolist() == [0, 1] and np.flatnonzero(rows.leaked).tolist() == [
-        2,
-        3,
-    ]
+    assert np.flatnonzero(rows.near_leaked).tolist() == [0, 1]
+    assert np.flatnonzero(rows.leaked).tolist() == [2, 3]
     assert not found.rows.near_leaked[found.rows.split == "Training"].any()
     leaks = found.to_metrics()["also_in_training"]
     assert leaks["PublicTest"] == {"leaked": 2, "near_leaked": 2}
@@ -176,7 +159,7 @@ def test_groups_are_numbered_in_order_of_appearance():
     assert duplicate_groups(np.stack([a, b, a, a, b])).tolist() == [0, 1, 0, 0, 1]
 
 
-def test_quality_of_known_pictures():
+def test_quality_of_known_images():
     board = (np.indices((48, 48)).sum(0) % 2 * 200 + 20).astype(np.uint8)
     slope = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
     table = quality(np.stack([np.full((48, 48), 255, np.uint8), board, slope]))
@@ -188,10 +171,10 @@ def test_quality_of_known_pictures():
 
 
 def test_agreement_and_its_ties():
-    """Label fear, votes: 6:0 fear, 3:3 fear and sad (tie), 4:2 sad, and one that nobody could read."""
+    """Label fear, votes: 6:0 fear, 3:3 fear and sad (tie), 4:2 sad, and one without a face."""
     votes = np.zeros((4, 10), np.uint8)
-    fear, sad, nobody = (FERPLUS.index(answer) for answer in ("fear", "sadness", "NF"))
-    votes[[0, 1, 1, 2, 2, 3], [fear, fear, sad, sad, fear, nobody]] = (6, 3, 3, 4, 2, 10)
+    fear, sad, no_face = (FERPLUS.index(answer) for answer in ("fear", "sadness", "NF"))
+    votes[[0, 1, 1, 2, 2, 3], [fear, fear, sad, sad, fear, no_face]] = (6, 3, 3, 4, 2, 10)
     table = dataset_audit._agreement(np.full(4, 2), ferplus.emotion_votes(votes))
     assert table.loc["fear"].to_dict() == dict.fromkeys(EMOTIONS, 0) | {"fear": 2, "sad": 1}
     assert table.to_numpy().sum() == 3
@@ -200,7 +183,7 @@ def test_agreement_and_its_ties():
 
 
 def test_the_balanced_reader_recovers_a_rare_class_but_not_a_noisy_one():
-    """Disgust is rare and gets a hint of votes; fear is common and its votes are those of sad pictures."""
+    """Disgust is rare and gets a hint of votes; fear is common and its votes are those of sad images."""
     rng = np.random.default_rng(0)
     labels = np.repeat([1, 2, 3, 4], [60, 900, 1500, 900])
     drawn = np.where(labels == 2, 4, labels)  # what the voters see
@@ -214,10 +197,7 @@ def test_the_balanced_reader_recovers_a_rare_class_but_not_a_noisy_one():
     assert recall.loc["majority", "disgust"] == 0 and recall.loc["majority", "fear"] == 0
     assert recall.loc["informed", "disgust"] == 0  # 60 against 150: it never pays to say disgust
     assert recall.loc["balanced", "disgust"] == 1
-    for reader in (
-        "informed",
-        "balanced",
-    ):  # fear and sad cannot be told apart, so together they get one's worth
+    for reader in ("informed", "balanced"):  # fear and sad look alike, so together they get one's worth
         assert recall.loc[reader, ["fear", "sad"]].sum() == pytest.approx(1, abs=0.1)
     assert auc[1] > 0.95 and auc[3] > 0.9
     # Fear ranks above happy and disgust, and by chance against sad.
@@ -226,8 +206,8 @@ def test_the_balanced_reader_recovers_a_rare_class_but_not_a_noisy_one():
     assert (known.low <= known.recall).all() and (known.recall <= known.high).all()
 
 
-def test_interval_of_a_reader_counts_pictures_not_rows():
-    """Each picture ten times: no more is known than with one of each, so the interval is as wide."""
+def test_interval_of_a_reader_counts_images_not_rows():
+    """Each image ten times: no more is known than with one of each, so the interval is as wide."""
     rng = np.random.default_rng(0)
     labels = np.repeat([2, 4], 100)
     votes = votes_for(np.where(rng.random(200) < 0.3, 6 - labels, labels)).astype(int)
@@ -243,7 +223,7 @@ def test_interval_of_a_reader_counts_pictures_not_rows():
 
 def test_an_empty_set_is_said(data):
     none = Split(data.train.images[:0], data.train.labels[:0])
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         audit(FerData(none, none, none, "fer2013", "nothing", "0"))
 
 
@@ -255,33 +235,21 @@ def test_an_empty_set_is_said(data):
 def test_the_known_facts_of_fer2013(tmp_path, monkeypatch):
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
     data = load_fer2013(SHARED / "fer2013.parquet", ferplus=SHARED / "fer2013new.csv")
-    start = time.process_time()  # over all threads: at most this on one core, half of it on two
     found = audit(data)
-    assert time.process_time() - start < 60
     metrics = found.to_metrics()
     assert metrics["counts"] == {name: list(counts) for name, counts in OFFICIAL_COUNTS.items()}
-    exact = metrics["exact_duplicates"]
+    exact, leaks, agreement = (metrics[k] for k in ("exact_duplicates", "also_in_training", "agreement"))
     assert (exact["distinct"], exact["groups"], exact["contradictory"]) == (34_036, 1_514, 57)
-    assert metrics["also_in_training"]["PrivateTest"]["leaked"] == 288
-    assert metrics["also_in_training"]["PublicTest"]["leaked"] == 280
+    assert (leaks["PublicTest"]["leaked"], leaks["PrivateTest"]["leaked"]) == (280, 288)
     assert exact["contradictory_of"]["fear"] == 33
-    assert metrics["constant"] == 12
-    assert metrics["no_face"] == 176  # 173 of them without an image name in FER+
-    agreement = metrics["agreement"]
+    assert (metrics["constant"], metrics["no_face"]) == (12, 176)  # 173 without an image name in FER+
     assert agreement["n"] == 35_709
-    assert agreement["overall"] == pytest.approx(0.6442, abs=5e-5)
-    assert agreement["of"]["fear"] == pytest.approx(0.1542, abs=5e-5)
-    assert agreement["ties_shared"]["overall"] == pytest.approx(0.6368, abs=5e-5)
+    shares = agreement["overall"], agreement["of"]["fear"], agreement["ties_shared"]["overall"]
+    assert shares == pytest.approx((0.6442, 0.1542, 0.6368), abs=5e-5)
     assert found.classes.index[found.classes.rare].tolist() == ["disgust"]
     assert found.classes.index[found.classes.noisy].tolist() == ["fear"]
     balanced = metrics["best_recall"]["balanced"]
     assert balanced["fear"]["interval"][1] < 0.35 and balanced["disgust"]["interval"][0] > 0.6
     assert 1_500 < metrics["near_duplicates"]["pairs"] < 1_800
     assert metrics["near_duplicates"]["label_differs_share"] == pytest.approx(0.17, abs=0.01)
-    assert {name: int(mask.sum()) for name, mask in leaked_rows(data).items()} == {
-        "Training": 0,
-        "PublicTest": 280,
-        "PrivateTest": 288,
-    }
-    record(data, found)
-    assert read_metrics("02-audit-fer2013")["metrics"]["exact_duplicates"]["distinct"] == 34_036
+    assert record(data, found).stem == "02-audit-fer2013"

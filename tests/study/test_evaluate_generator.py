@@ -1,4 +1,4 @@
-"""The generator's measures, on generators whose figures are known beforehand."""
+"""The generator's measures, on generators whose numbers are known beforehand."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def data():
     return synthetic_faces.load_toyfaces(n=2000, seed=3)
 
 
-class Parrot:
-    """Draws real, labelled faces of a split: what an ideal generator, or a thief, would draw."""
+class Copier:
+    """Gives real, labelled faces of a split: what an ideal generator, or one that copies, would give."""
 
     def __init__(self, split):
         self.split = split
@@ -42,15 +42,15 @@ class Parrot:
 
 
 def measured(data, split, monkeypatch, tmp_path):
-    """What is recorded of a parrot of this split, judged by brightness in sixteen patches."""
+    """What is recorded of copies of this split, judged by brightness in sixteen patches."""
 
-    def look(images):
+    def judge(images):
         patches = images.reshape(-1, 4, 12, 4, 12).mean((2, 4)).reshape(len(images), -1) / 64
         return patches.astype(np.float32), np.eye(7, dtype=np.float32)[np.full(len(images), 3)]
 
-    monkeypatch.setattr(evaluate_generator, "features", lambda name: look)
+    monkeypatch.setattr(evaluate_generator, "features", lambda name: judge)
     monkeypatch.setattr(paths, "metrics", lambda: tmp_path)
-    return evaluate_generator.record(data, Parrot(split), n=20, weights="none", progress=lambda line: None)
+    return evaluate_generator.record(data, Copier(split), n=20, weights="none", progress=lambda line: None)
 
 
 def test_real_faces_are_as_good_as_real_ones(data, monkeypatch, tmp_path):
@@ -72,7 +72,7 @@ def test_real_faces_are_as_good_as_real_ones(data, monkeypatch, tmp_path):
     assert edit["ssim_coded"] == 1 and 0.95 < edit["ssim_outside"] < 1  # windows reach over the border
 
 
-def test_a_thief_is_caught(data, monkeypatch, tmp_path):
+def test_copies_of_training_are_found(data, monkeypatch, tmp_path):
     found = measured(data, data.train, monkeypatch, tmp_path)["metrics"]["copies"]
     assert found["pixels"]["rate"] == found["features"]["rate"] == 1
     honest = measured(data, data.public_test, monkeypatch, tmp_path)["metrics"]["copies"]
@@ -109,9 +109,9 @@ def test_a_codec_is_measured_and_written(data, monkeypatch, tmp_path):
 
 
 def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
-    """Whole pictures are asked about, then coded, noisy and uncoded ones."""
+    """The network gets whole images, then coded, noisy and uncoded ones."""
 
-    class Pictures:  # a codec and all of its layers at once
+    class Codec:  # a codec and all of its layers at once
         codes = 4
 
         def predict(self, pictures, **options):
@@ -125,14 +125,14 @@ def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
 
     seen = []
 
-    def reader(pictures):
-        seen.append(pictures)
-        return np.eye(14)[np.arange(len(pictures)) % (7, 7, 1, 14)[len(seen) - 1]]
+    def network(inputs):
+        seen.append(inputs)
+        return np.eye(14)[np.arange(len(inputs)) % (7, 7, 1, 14)[len(seen) - 1]]
 
     images = np.clip(data.private_test.images, 80, 175)  # so that no noise is cut off
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate_generator.vqvae, "codes_of", lambda *_: np.zeros((len(images), 6, 6, 1), int))
-        found = evaluate_generator.codec_quality(Pictures(), images, reader)
+        found = evaluate_generator.codec_quality(Codec(), images, network)
     whole, coded, noisy, _ = seen
     assert np.abs(coded - whole).mean() == pytest.approx(0.1, abs=0.003)
     strength = (noisy - whole).std((1, 2, 3))
@@ -142,15 +142,15 @@ def test_the_noise_beside_a_codec_is_as_strong_as_its_error(data):
 
 
 @pytest.mark.parametrize("name, width", [("fer", 128), ("facelib", 704)])
-def test_judges_look_and_answer(name, width, data):
+def test_judges_give_features_and_probabilities(name, width, data):
     if name == "fer":
         pytest.importorskip("fer", reason="pip install 'facelib[peers]'")
-    found, answers = evaluate_generator.features(name)(data.train.images[:3])
-    assert found.shape == (3, width) and answers.shape == (3, 7)
-    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-3)
+    found, probabilities = evaluate_generator.features(name)(data.train.images[:3])
+    assert found.shape == (3, width) and probabilities.shape == (3, 7)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-3)
 
 
-def test_judges_that_there_are_not():
+def test_an_unknown_judge_is_said():
     with pytest.raises(InputError, match="choose fer or facelib"):
         evaluate_generator.features("me")
 
@@ -158,9 +158,3 @@ def test_judges_that_there_are_not():
 def test_evaluate_names_a_run_that_is_not_finished(capsys, tmp_path):
     assert app.main(["evaluate", "vqvae", "--dataset", "toy", "--codec", str(tmp_path)]) == 1
     assert "no finished run" in capsys.readouterr().err
-
-
-def test_our_own_network_gives_features_and_answers(data):
-    found, answers = evaluate_generator.features("facelib")(data.private_test.images[:5])
-    assert found.shape == (5, 704) and answers.shape == (5, 7)
-    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)

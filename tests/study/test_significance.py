@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
-from scipy.stats import kstest, t
+from scipy.stats import t
 
 from facelib.emotions import EMOTIONS
 from facelib.study import significance
-from facelib.study.metrics import (
-    classification_metrics,
-    reliability,
-    write_metrics,
-)
+from facelib.study.metrics import classification_metrics, reliability, write_metrics
 from facelib.study.significance import holm, mcnemar, paired_bootstrap, summary
 from facelib.training.calibration import calibrate, tune_bias
 
@@ -22,15 +16,10 @@ SHARES = (0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17)
 PLAIN = ("accuracy", "balanced_accuracy", "macro_f1", "fear_to_surprise", "surprise_to_fear", "fear_to_sad")
 
 
-def softmax(z):
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
 def study(n, runs, rng, luck=0.0, effect=0.0, noise=1.0, labels=None):
-    """labels (n,) and answers of two ways to train, (s, n) and (t, n), on pictures equally hard for both.
+    """labels (n,) and predictions of two ways to train, (s, n) and (t, n), on images equally hard for both.
 
-    luck: how much a whole run differs from the next, noise: on single pictures; effect: how much b is better.
+    luck: how much a whole run differs from the next, noise: on single images; effect: how much b is better.
     """
     labels = rng.choice(7, n, p=SHARES) if labels is None else labels
     truth = np.eye(7)[labels]
@@ -47,9 +36,9 @@ def flat(found, end=""):
     return [found[name + end] for name in PLAIN] + list(found["recall" + end].values())
 
 
-def by_hand(labels, answers):
+def by_hand(labels, predictions):
     """The same list for one run, from ``classification_metrics``."""
-    return flat(classification_metrics(labels, np.eye(7)[answers], n_bootstrap=0))
+    return flat(classification_metrics(labels, np.eye(7)[predictions], n_bootstrap=0))
 
 
 # --- two networks, several runs --------------------------------------------------------------------------
@@ -67,78 +56,58 @@ def test_mcnemar_is_the_binomial_table():
 
 
 def test_summary_is_the_mean_of_each_runs_metrics():
-    labels, answers, _ = study(700, (3, 1), np.random.default_rng(0))
-    found, each = summary(labels, answers, n_bootstrap=50), [by_hand(labels, run) for run in answers]
+    labels, predictions, _ = study(700, (3, 1), np.random.default_rng(0))
+    found, each = summary(labels, predictions, n_bootstrap=50), [by_hand(labels, run) for run in predictions]
     assert found["n"] == 700 and found["runs"] == 3
     assert list(found["recall"]) == list(found["recall_interval"]) == list(EMOTIONS)
     assert np.array(flat(found, "_runs")) == pytest.approx(np.transpose(each))
     assert flat(found) == pytest.approx(np.mean(each, 0))
-    alone = summary(labels, answers[1], n_bootstrap=0)
+    alone = summary(labels, predictions[1], n_bootstrap=0)
     assert flat(alone) == pytest.approx(each[1]) and np.isnan(alone["accuracy_interval"]).all()
 
 
 def test_resamples_are_those_of_a_plain_loop():
-    labels, answers, _ = study(300, (2, 1), np.random.default_rng(1))
+    labels, predictions, _ = study(300, (2, 1), np.random.default_rng(1))
     labels[labels == 1] = 0  # nothing is nan
-    fast = significance._bootstrap(labels, answers, 4000, np.random.default_rng(0))[1].mean(2)
+    fast = significance._bootstrap(labels, predictions, 4000, np.random.default_rng(0))[1].mean(2)
     rng, slow = np.random.default_rng(5), []
     for _ in range(400):
         rows = rng.integers(300, size=300)
-        slow.append(np.mean([by_hand(labels[rows], run[rows]) for run in answers], 0))
-    slow = np.array(slow)[:, [0, 1, 2, *range(6, 13), 3, 4, 5]]
-    kept = [0, 1, 2, 3, *range(5, 13)]
-    assert fast[kept].mean(1) == pytest.approx(slow[:, kept].mean(0), abs=0.006)
-    assert fast[kept].std(1) == pytest.approx(slow[:, kept].std(0), rel=0.15)
-
-
-def test_one_resample_exactly():
-    labels, answers, _ = study(200, (2, 1), np.random.default_rng(2))
-    found = significance._bootstrap(labels, answers, 3, np.random.default_rng(7))[1]
-    rows = np.random.default_rng(7).integers(200, size=(3, 200))
-    for i, picked in enumerate(rows):
-        for run in range(2):
-            wanted = (answers[run][picked] == labels[picked]).mean()
-            assert found[0, i, run] == pytest.approx(wanted)
+        slow.append(np.mean([by_hand(labels[rows], run[rows]) for run in predictions], 0))
+    fast, slow = (np.delete(each, 7, 0) for each in (fast, np.transpose(slow)))  # disgust has no images
+    assert fast.mean(1) == pytest.approx(slow.mean(1), abs=0.006)
+    assert fast.std(1) == pytest.approx(slow.std(1), rel=0.15)
 
 
 def test_single_run_has_the_intervals_of_classification_metrics():
-    labels, answers, _ = study(1500, (1, 1), np.random.default_rng(3))
-    wanted = classification_metrics(labels, np.eye(7)[answers[0]])
-    found = summary(labels, answers)
+    labels, predictions, _ = study(1500, (1, 1), np.random.default_rng(3))
+    wanted = classification_metrics(labels, np.eye(7)[predictions[0]])
+    found = summary(labels, predictions)
     for name in ("accuracy", "macro_f1", "balanced_accuracy"):
         assert found[f"{name}_interval"] == pytest.approx(wanted[f"{name}_interval"], abs=0.006)
 
 
 def test_luck_of_the_runs_is_students_interval():
-    # Runs so different leave little to the pictures: the interval is the t interval of the runs' values.
+    # Runs so different leave little to the images: the interval is the t interval of the runs' values.
     rng = np.random.default_rng(4)
-    labels, answers, _ = study(4000, (4, 1), rng, luck=1.0)
-    found = summary(labels, answers, n_bootstrap=1000)
+    labels, predictions, _ = study(4000, (4, 1), rng, luck=1.0)
+    found = summary(labels, predictions, n_bootstrap=1000)
     runs = np.array(found["accuracy_runs"])
     half = t.ppf(0.975, 3) * runs.std(ddof=1) / 2
     assert np.diff(found["accuracy_interval"])[0] == pytest.approx(2 * half, rel=0.25)
-    assert np.diff(summary(labels, answers[0], n_bootstrap=200)["accuracy_interval"])[0] < half / 5
+    assert np.diff(summary(labels, predictions[0], n_bootstrap=200)["accuracy_interval"])[0] < half / 5
 
 
 def test_summary_covers_the_truth():
     rng, covered = np.random.default_rng(9), []
-    labels, answers, _ = study(4000, (60, 1), rng, luck=0.2)
-    truth = flat(summary(labels, answers, 0))
+    labels, predictions, _ = study(4000, (60, 1), rng, luck=0.2)
+    truth = flat(summary(labels, predictions, 0))
     for _ in range(40):
-        labels, answers, _ = study(500, (4, 1), rng, luck=0.2)
-        ends = np.array(flat(summary(labels, answers, 300), "_interval"))
+        labels, predictions, _ = study(500, (4, 1), rng, luck=0.2)
+        ends = np.array(flat(summary(labels, predictions, 300), "_interval"))
         covered.append((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
     covered = np.array(covered)[:, [0, 1, 2, 8]]
     assert 0.9 < covered.mean() < 0.995
-
-
-def test_speed():
-    labels, a, b = study(3589, (5, 5), np.random.default_rng(0))
-    start = time.process_time()
-    summary(labels, a)
-    assert time.process_time() - start < 2
-    paired_bootstrap(labels, a, b)
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("luck, paired", [(0.0, True), (0.3, True), (0.3, False)])
@@ -151,13 +120,6 @@ def test_without_an_effect_few_p_values_are_small(luck, paired):
     small = (p < 0.05).mean(0)
     assert (small <= 0.12).all() and 0.01 <= small.mean()
     assert 0.35 < np.median(p) < 0.7  # neither all near 1 nor all near 0
-
-
-def test_p_values_of_single_runs_are_uniform():
-    rng, p = np.random.default_rng(12), []
-    for _ in range(120):
-        p.append(paired_bootstrap(*study(500, (1, 1), rng), 200)["accuracy_p"])
-    assert kstest(p, "uniform").pvalue > 0.01
 
 
 def test_known_effect_is_found_and_covered():
