@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import h5py
@@ -83,7 +84,7 @@ def test_unknown_networks_and_empty_splits(home):
     empty = type(data.train)(data.train.images[:0], data.train.labels[:0])
     with pytest.raises(InputError, match="no rows in Training"):
         evaluate_networks.emotion(
-            type(data)(empty, data.public_test, data.private_test, "x", "y"), "Training"
+            replace(data, train=empty), "Training"
         )
 
 
