@@ -107,9 +107,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from facelib.study import evaluate_networks
 
     if arguments.task in ("vqvae", "generator"):
-        from facelib.training.loop import import_keras
-
-        import_keras()
         from facelib import paths
         from facelib.models.generator import load_generator, load_network, weights_file
         from facelib.study import evaluate_generator
@@ -183,15 +180,13 @@ def experiment(arguments: argparse.Namespace) -> int:
 
     from facelib import paths
     from facelib.study import experiments
-    from facelib.training.loop import import_keras
 
     data = load_data(arguments.dataset)
-    import_keras()
     if arguments.study == "confusion":
         from facelib.models import registry
         from facelib.study import confusion
 
-        task = registry.SHIPPED.get(arguments.model)
+        task = registry.EMOTION_TASKS.get(arguments.model)
         print(confusion.record(
             data, registry.load_emotion_model(arguments.model), arguments.model,
             weights=task and registry.WEIGHTS / f"{task}.weights.h5",

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 
-import keras
 import numpy as np
-from keras import layers, ops
+
+from facelib.backend import keras, layers, ops
 
 SIDE, GRID = 48, 6
 #: Codes at each position, codes to choose from at each depth, and the length of their vectors:
@@ -338,13 +338,13 @@ def _windows(side: int, width: int = 7):
     return ops.convert_to_tensor(there / width, "float32")
 
 
-def forget(model: keras.Model) -> None:
-    """Clear what an ``autoencoder``'s quantizer needs for learning alone: zeros are shipped for nothing."""
+def clear_averages(model: keras.Model) -> None:
+    """Zero what an ``autoencoder``'s quantizer needs for learning alone: compressed zeros take no space."""
     quantizer = model.get_layer("quantizer")
     for stage in getattr(quantizer, "stages", [quantizer]):
         if isinstance(stage, VectorQuantizer):
-            stage.counts.assign(ops.zeros_like(stage.counts))
-            stage.sums.assign(ops.zeros_like(stage.sums))
+            for variable in (stage.counts, stage.sums):
+                variable.assign(np.zeros(variable.shape, np.float32))
 
 
 def codebooks(model: keras.Model) -> np.ndarray:
@@ -379,7 +379,7 @@ def quality(pictures: np.ndarray, found: np.ndarray) -> dict[str, float]:
     }
 
 
-def use(codes: np.ndarray, size: int) -> dict[str, float]:
+def codebook_usage(codes: np.ndarray, size: int) -> dict[str, float]:
     """How much of the codebooks is in use, codes (n, 6, 6, depth) of 0 to size - 1, means over the depths.
 
     used: share of the codes that occur. perplexity: 2 to the entropy in bits: as many codes, used equally,

@@ -28,7 +28,7 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     name: "fer": the means of its last map before the answers, d = 128; "facelib": those of our network, d =
     704. Raises InputError as ``evaluate_networks.reader``.
     """
-    import keras
+    from facelib.backend import keras
 
     if name == "fer":
         model = evaluate_networks.fer_model()
@@ -68,7 +68,7 @@ def record(
     """
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
-    look, ours = features(judge), registry.GraphNetwork("emotion")
+    look, ours = features(judge), registry.OnnxNetwork("emotion")
     asked = np.repeat(np.arange(len(EMOTIONS)), n)
     progress(f"{len(asked):,} faces are drawn")
     faces = np.concatenate([generator.sample(e, n, seed + i) for i, e in enumerate(EMOTIONS)])
@@ -127,7 +127,7 @@ def record(
 def _edits(generator: Generator, split: Split, look: Callable, ours: Callable, rng) -> dict:
     """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
 
-    look, ours: what the judge and our network see, as ``features`` and ``registry.GraphNetwork``. All that is
+    look, ours: what the judge and our network see, as ``features`` and ``registry.OnnxNetwork``. All that is
     returned lies in [0, 1], SSIM below 1: n faces; read: how often the judge reads the new emotion, with its
     interval, read_before: in the unedited faces; own_network: the same of ours, which helped to choose.
     ssim_outside: the mean over pixels that are not in the places of mouth, eyes and brows; ssim_coded: that
@@ -167,7 +167,7 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
     """
     codec = codec or registry.load_shipped("vqvae")
     images = data.private_test.images
-    found = codec_quality(codec, images, registry.GraphNetwork("emotion"))
+    found = codec_quality(codec, images, registry.OnnxNetwork("emotion"))
     facts = {"n": len(images), "split": "PrivateTest"}
     return _write(data, "codec", {**facts, **found}, weights or registry.digests("vqvae"))
 
@@ -211,7 +211,7 @@ def codec_quality(codec, images: np.ndarray, reader: Callable) -> dict:
     )
     return {
         **vqvae.quality(inputs, outputs),
-        **vqvae.use(codes, size),
+        **vqvae.codebook_usage(codes, size),
         "codes": size,
         "bits": float(np.prod(codes.shape[1:]) * np.log2(size)),
         "kept": same / len(images),

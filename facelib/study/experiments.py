@@ -24,7 +24,7 @@ from facelib.models import registry
 from facelib.paths import atomic_write
 from facelib.study import imbalance_methods, significance
 from facelib.study.metrics import read_metrics, write_metrics
-from facelib.training.loop import Recipe, import_keras
+from facelib.training.loop import TrainingConfig
 
 #: Of each study: the notebook whose number its record bears, and its arms.
 STUDIES = {
@@ -108,7 +108,7 @@ class _Run:
         self,
         folder: Path,
         arm: imbalance_methods.Arm | imbalance_methods.Stage,
-        recipe: Recipe,
+        recipe: TrainingConfig,
         data: FerData,
     ):
         self.arm, self.recipe, self.place = arm, recipe, folder / f"{arm.name}-{recipe.seed}"
@@ -168,7 +168,6 @@ def _go_on(runs: list[_Run], work: Callable, jobs: int, progress: Callable[[str]
 def _beside(run: _Run, work: Callable, threads: int) -> _Run:
     """A run in a process of its own, which has not met TensorFlow before its first one."""
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
-    import_keras()
     run.save(work(run, imbalance_methods.silent))
     return run
 
@@ -176,7 +175,7 @@ def _beside(run: _Run, work: Callable, threads: int) -> _Run:
 def _train(data: FerData, run: _Run, progress: Callable[[str], None]) -> dict[str, np.ndarray]:
     model = imbalance_methods.train(run.arm, data, run.recipe, run.place, progress)
     if run.arm.name == "none":
-        model.save_weights(run.place / "final.weights.h5")
+        model.save_weights(run.place / registry.RUN_WEIGHTS)
     return {
         "private": imbalance_methods.predict(model, data.private_test),
         "public": imbalance_methods.predict(model, data.public_test),

@@ -16,11 +16,11 @@ import numpy as np
 from facelib.data.duplicates import cleaned
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FerData, Split
-from facelib.models import deepface
+from facelib.models import deepface, registry
 from facelib.models.emotion import emotion_inputs
 from facelib.training import imbalance
 from facelib.training.augmentation import Augmentation
-from facelib.training.loop import Recipe, fit, wake
+from facelib.training.loop import TrainingConfig, data_dependent_init, fit
 
 #: What every run of the study shares. A budget in pictures seen makes arms comparable whose sets differ.
 EPOCHS, BATCH, LEARNING_RATE = 8, 128, 2.5e-3
@@ -124,8 +124,8 @@ def silent(line: str) -> None:
     pass
 
 
-def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
-    return Recipe(
+def recipe_of(n: int, epochs: int, batch_size: int, seed: int) -> TrainingConfig:
+    return TrainingConfig(
         epochs=epochs,
         steps_per_epoch=max(1, n // batch_size),
         batch_size=batch_size,
@@ -148,12 +148,11 @@ def network(head: str = "softmax", pictures: np.ndarray | None = None):
     pictures: (n, 48, 48) uint8 that its units are woken with: eight epochs are too few for it to wake by
     itself.
     """
-    import keras
-    from keras import layers
+    from facelib.backend import keras, layers
 
     model = deepface.emotion_network()
     if pictures is not None:
-        wake(model, emotion_inputs(pictures))
+        data_dependent_init(model, emotion_inputs(pictures))
     if head == "softmax":
         return model
     features = layers.UnitNormalization()(model.layers[-2].output)
@@ -162,7 +161,7 @@ def network(head: str = "softmax", pictures: np.ndarray | None = None):
     return keras.Model(model.inputs, answers)
 
 
-def train(arm: Arm, data: FerData, recipe: Recipe, place: Path, progress):
+def train(arm: Arm, data: FerData, recipe: TrainingConfig, place: Path, progress):
     pictures = data.train.images[:256]  # the same ones for all arms, whatever they draw
     if arm.clean:
         data = cleaned(data)
@@ -241,12 +240,13 @@ def _shares(values: np.ndarray) -> np.ndarray:
 
 def _classifier(arm: Arm, data: FerData, first: Path, seed: int) -> dict[str, np.ndarray]:
     """A new last layer on the features of "none" (Kang et al. 2020, arXiv:1910.09217)."""
-    import keras
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
+    from facelib.backend import keras
+
     model = network()
-    model.load_weights(first / "final.weights.h5")
+    model.load_weights(first / registry.RUN_WEIGHTS)
     body = keras.Model(model.inputs, model.layers[-2].output)
     features, labels = predict(body, data.train), data.train.labels
     scaler = StandardScaler().fit(features)
@@ -266,10 +266,12 @@ def _classifier(arm: Arm, data: FerData, first: Path, seed: int) -> dict[str, np
     return answers
 
 
-def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, first: Path) -> dict[str, np.ndarray]:
+def second(
+    stage: Stage, data: FerData, recipe: TrainingConfig, place: Path, first: Path
+) -> dict[str, np.ndarray]:
     def build():
         model = network()
-        model.load_weights(first / "final.weights.h5")
+        model.load_weights(first / registry.RUN_WEIGHTS)
         learning = {"none": len(model.layers), "convolutions": 5, "features": 1}[stage.frozen]
         for layer in model.layers[:-learning]:
             layer.trainable = False

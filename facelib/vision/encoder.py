@@ -259,7 +259,7 @@ def _emotion_head(name: str, mode: str, mirror: bool) -> _Head:
     if name == "deepface":
         network = _keras(registry.load_emotion_model(name))
     else:
-        network = registry.GraphNetwork(registry.emotion_task(name))
+        network = registry.OnnxNetwork(registry.emotion_task(name))
     if mirror:
         network = registry.mirrored(network)
     if mode == "deepface":
@@ -276,7 +276,7 @@ def _gender_head(name: str, mode: str) -> _Head:
     if name == "facelib":
         return _Head(
             lambda patch: alignment.resize(patch, GENDER_SIDE),
-            registry.GraphNetwork("gender"),
+            registry.OnnxNetwork("gender"),
             GENDERS,
             256,
         )
