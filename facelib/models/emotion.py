@@ -21,8 +21,8 @@ EMOTION_SIDE = 48
 def fused_batch_norm(inputs, gamma, beta, epsilon: float):
     """TensorFlow's fused kernel of batch normalisation in training: outputs, batch mean, batch variance.
 
-    Keras has none for training and makes it of a dozen operations, in which our networks take @@ of
-    the processor time that they take with the kernel.
+    Keras has none for training and makes it of a dozen operations there. Measured in alternation beside other
+    work, a step of "deep" takes 1.1 (least) to 1.4 times (median) the processor time with these.
     """
     import tensorflow as tf
 

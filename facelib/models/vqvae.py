@@ -356,11 +356,22 @@ def codebooks(model: keras.Model) -> np.ndarray:
     return np.stack([ops.convert_to_numpy(stage.codebook) for stage in stages])
 
 
+def latents_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """What an ``autoencoder``'s encoder makes of pictures (n, 48, 48, 1), (n, 6, 6, width) float32."""
+    encoder = model.get_layer("encoder")
+    if keras.backend.backend() != "jax":
+        return encoder.predict(pictures, batch_size=batch_size, verbose=0)
+    # There ``predict`` gives away the arrays that the encoder shares with the model in training.
+    starts = range(0, len(pictures), batch_size)
+    parts = [encoder(pictures[i : i + batch_size], training=False) for i in starts]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+
+
 def codes_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """The codes of pictures (n, 48, 48, 1) float32 in [0, 1] under an ``autoencoder``, (n, 6, 6, depth)
     int32."""
     quantizer = model.get_layer("quantizer")
-    latents = model.get_layer("encoder").predict(pictures, batch_size=batch_size, verbose=0)
+    latents = latents_of(model, pictures, batch_size)
     parts = [quantizer(latents[i : i + batch_size])[1] for i in range(0, len(latents), batch_size)]
     return np.concatenate([ops.convert_to_numpy(part) for part in parts])  # the distances to all fill memory
 

@@ -2,7 +2,7 @@
 
 Nothing here knows a backend. Batches are made with NumPy and OpenCV beside the training step, from a
 generator seeded by (seed, epoch, step): what follows a step is the same whether or not the run was
-interrupted after it. (Under PyTorch not to the bit: there dropout draws from a state that Keras does not keep.)
+interrupted after it (but under PyTorch, where dropout draws from a state that Keras does not keep).
 
 Why not ``keras.Model.fit`` with callbacks: it starts at an epoch, not within one; the running loss, dropout's
 random state and the place in the data are not among what its callbacks save. Restoring them takes more

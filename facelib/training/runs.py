@@ -57,8 +57,9 @@ def command(task: str, config, **options) -> str:
     words = [f"facelib train {task} --seed {config.seed} --epochs {config.epochs}"]
     for name, value in options.items():
         values = list(value) if isinstance(value, (list, tuple)) else [value] if value is not None else []
+        values = [str(each) if isinstance(each, Path) else each for each in values]
         if values:
-            words.append(f"--{name} {' '.join(getattr(each, 'name', None) or str(each) for each in values)}")
+            words.append(f"--{name} {' '.join(str(getattr(each, 'name', each)) for each in values)}")
     return " ".join(words)
 
 

@@ -62,7 +62,7 @@ def train_vqvae(
         quantizer = model.get_layer("quantizer")
         if share >= CODES_FROM and not quantizer.is_started:
             progress("k-means finds the codes in 2,000 pictures' latents")
-            latents = model.get_layer("encoder").predict(sample, batch_size=500, verbose=0)
+            latents = vqvae.latents_of(model, sample, 500)
             quantizer.start(
                 latents.reshape(-1, quantizer.width).astype(np.float32),
                 config.batch_size * vqvae.GRID**2,
