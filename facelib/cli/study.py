@@ -122,9 +122,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_generator(arguments: argparse.Namespace) -> int:
-    from facelib.training.loop import import_keras
 
-    import_keras()
     from facelib import paths
     from facelib.models.generator import load_generator, load_network, weights_file
     from facelib.study import evaluate_generator
@@ -184,10 +182,8 @@ def experiment(arguments: argparse.Namespace) -> int:
     only_for(arguments, fast=trained, output=trained, jobs=trained)
     from facelib import paths
     from facelib.study import experiments
-    from facelib.training.loop import import_keras
 
     data = load_data(arguments.dataset)
-    import_keras()
     if arguments.task == "confusion":
         return _confusion(data, arguments.model or "baseline")
     path = experiments.record(
@@ -210,7 +206,7 @@ def _confusion(data, name: str) -> int:
     from facelib.models import registry
     from facelib.study import confusion
 
-    task = registry.SHIPPED.get(name)
+    task = registry.EMOTION_TASKS.get(name)
     weights = task and registry.WEIGHTS / f"{task}.weights.h5"
     print(confusion.record(data, registry.load_emotion_model(name), name, weights=weights))
     return 0

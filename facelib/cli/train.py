@@ -30,15 +30,15 @@ def add_command(commands) -> None:
     parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
         help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
     parser.add_argument("--model", choices=["deep", "plain", "tiny", "baseline"],
-        help="emotion only: deep (default) and plain are the columns of the network that ships as facelib; "
+        help="emotion only: deep (default) and plain are the branches of the network that ships as facelib; "
         "its tiny form; or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--columns", nargs=2, metavar="DIR",
-        help="emotion only: nothing is trained; finished runs of deep and plain become one")  # fmt: skip
+        help="emotion only: nothing is trained; runs of deep and plain become one network")  # fmt: skip
     parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",
-        help="emotion: shipped networks or finished runs whose answers are learnt besides the labels; "
+        help="emotion: shipped networks or finished runs whose predictions are learnt besides the labels; "
         "prior: one that says, with label and votes, what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
-        help="emotion and prior: go on from this finished run for a second course; "
+        help="emotion and prior: stage two: go on from this finished run; "
         "prior: also `shipped`, from what the package ships")  # fmt: skip
     shared(parser, "--codec", note="prior only")
     shared(parser, "--dataset", note="not for gender")
@@ -56,126 +56,59 @@ def add_command(commands) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    import json
-    from dataclasses import asdict
     from pathlib import Path
 
     from facelib import paths
     from facelib.errors import InputError
     from facelib.models import registry
     from facelib.training import runs, train_emotion, train_gender, train_generator
-    from facelib.training.loop import import_keras
 
     both, emotion = ("emotion", "prior"), ("emotion",)
     only_for(arguments, teacher=both, start=both, codec=("prior",), data=("gender",))
     only_for(arguments, model=emotion, columns=emotion)
+    task, teachers, model = arguments.task, arguments.teacher or [], arguments.model
     if arguments.codec and arguments.ship:
         raise InputError("a prior is shipped for the shipped codec: train and --ship that one first")
-    if arguments.task == "prior" and len(arguments.teacher or []) > 1:
+    if task == "prior" and len(teachers) > 1:
         raise InputError("a prior has one teacher")
-    if arguments.ship and arguments.task == "emotion" and not arguments.columns:
-        if arguments.model not in registry.SHIPPED:
-            raise InputError("a column ships beside the other: train both, then --columns DIR DIR --ship")
-    if arguments.columns:
-        if any((arguments.model, arguments.teacher, arguments.start, arguments.resume)):
-            raise InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
-        return _join(arguments)
-    for teacher in set(arguments.teacher or []) - set(registry.SHIPPED):
-        runs.record(Path(teacher))  # is there one? Better said now than after a minute
-    chosen = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
-    options = {name: value for name, value in chosen.items() if value is not None}
-    if arguments.task == "gender":
-        from facelib.training import train_gender
-
-        data = train_gender.load_utkface(arguments.data, arguments.detector)
-        name, task, architecture, fit = "utkface", "gender", "gender", train_gender.train_gender
+    if arguments.ship and task == "emotion" and not arguments.columns and model not in registry.EMOTION_TASKS:
+        raise InputError("a column ships beside the other: train both, then --columns DIR DIR --ship")
+    if arguments.columns and any((model, teachers, arguments.start, arguments.resume)):
+        raise InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
+    for folder in [*(arguments.columns or []), *(set(teachers) - set(registry.EMOTION_TASKS))]:
+        runs.record(Path(folder))  # is there one? Better said now than after a minute
+    if task == "gender":
+        data, name = train_gender.load_utkface(arguments.data, arguments.detector), "utkface"
     else:
         data = load_data(arguments.dataset)
         name = data.option
-    import_keras()
-    if arguments.task in registry.GENERATOR:
-        task = architecture = arguments.task
-        fit = train_generator.train_vqvae if task == "vqvae" else train_generator.train_prior
-    elif arguments.task == "emotion":
-        fit = train_emotion.train_emotion
-        model = options["name"] = arguments.model or "deep"
-        task, architecture = registry.SHIPPED.get(model, model), "deepface" if model == "baseline" else model
-    if arguments.codec:
-        from facelib.models import generator
-
-        options["codec"] = generator.load_network("vqvae", arguments.codec)
-    if arguments.teacher:
-        teachers = [_teacher(each) for each in arguments.teacher]
-        options |= {"teacher": teachers[0]} if task == "prior" else {"teachers": teachers}
-    if arguments.start:
-        options["start"] = Path(arguments.start)
-    output = Path(arguments.output or paths.runs() / f"{task}-{name}-{arguments.seed}")
-    print(f"{task} on {name}; checkpoints and log in {output}", flush=True)
-    network, recipe = fit(
-        data, output, resume=arguments.resume, progress=lambda line: print(line, flush=True), **options
-    )
-    network.save_weights(output / runs.FINISHED)
-    command = f"facelib train {arguments.task} --seed {recipe.seed} --epochs {recipe.epochs}"
-    if arguments.task != "gender":
-        command += f" --dataset {name}" + f" --model {options.get('name')}" * (arguments.task == "emotion")
-        command += f" --teacher {' '.join(arguments.teacher)}" if arguments.teacher else ""
-        command += f" --start {arguments.start}" * ("start" in options)
-    facts = {"data": name, "data_digest": data.digest, "command": command + " --ship" * arguments.ship}
-    if task == "prior":
-        facts["codec_digest"] = registry.card("vqvae")["weights_digest"]
-    if "start" in options:
-        facts["first_course"] = runs.course_of(options["start"])
-    with paths.atomic_write(output / runs.RECORD) as path:
-        path.write_text(
-            json.dumps({"architecture": architecture, "recipe": asdict(recipe), **facts}, indent=2)
-        )
+    ships_as = registry.EMOTION_TASKS.get(model, model or "deep") if task == "emotion" else task
+    place = f"{ships_as}-{name}-{arguments.seed}"
+    if arguments.columns:
+        ships_as, place = "emotion", "emotion-columns"
+    output = Path(arguments.output or paths.runs() / place)
+    if arguments.columns:
+        network, _ = train_emotion.merge_runs(data, output, arguments.columns)
+    else:
+        print(f"{ships_as} on {name}; checkpoints and log in {output}", flush=True)
+        options = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
+        options |= {"start": arguments.start, "codec": arguments.codec, "name": model}
+        options |= {"teachers": teachers} if task == "emotion" else {"teacher": (teachers or [None])[0]}
+        options = {option: value for option, value in options.items() if value not in (None, [])}
+        fit = {
+            "emotion": train_emotion.train_emotion,
+            "gender": train_gender.train_gender,
+            "vqvae": train_generator.train_vqvae,
+            "prior": train_generator.train_prior,
+        }[task]
+        options |= {"resume": arguments.resume, "progress": lambda line: print(line, flush=True)}
+        network, _ = fit(data, output, **options)
     if arguments.ship:
         from facelib.models import export
 
-        if task == "vqvae":
-            from facelib.models import vqvae
-
-            vqvae.forget(network)
-        export.export(network, task, architecture, facts, asdict(recipe))
-    print(f"done: {output / runs.FINISHED}")
-    return 0
-
-
-def _teacher(name: str):
-    """A network that teaches: a shipped one's name, or the folder of a finished run."""
-    from pathlib import Path
-
-    from facelib.models import registry
-    from facelib.training import runs
-
-    if name in registry.SHIPPED:
-        return registry.load_shipped(registry.SHIPPED[name], mixed_precision=True)
-    return runs.load_run(Path(name), mixed_precision=True)
-
-
-def _join(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from facelib import paths
-    from facelib.models import export
-    from facelib.training import runs, train_emotion
-    from facelib.training.loop import import_keras
-
-    folders = [Path(folder) for folder in arguments.columns]
-    records = [runs.record(folder) for folder in folders]
-    data = load_data(arguments.dataset)
-    import_keras()
-    network, recipe = train_emotion.join(data, folders)
-    output = Path(arguments.output or paths.runs() / "emotion-columns")
-    output.mkdir(parents=True, exist_ok=True)
-    network.save_weights(output / runs.FINISHED)
-    if arguments.ship:
-        facts = {
-            "data": data.option,
-            "data_digest": data.digest,
-            "command": f"facelib train emotion --columns {' '.join(arguments.columns)} --ship",
-            "columns": records,
-        }
-        export.export(network, "emotion", "facelib", facts, recipe)
-    print(f"done: {output / runs.FINISHED}")
+        facts = runs.record(output)
+        architecture, config = facts.pop("architecture"), facts.pop("recipe")
+        facts["command"] += " --ship"
+        export.export(network, ships_as, architecture, facts, config)
+    print(f"done: {output / runs.FINAL_WEIGHTS}")
     return 0

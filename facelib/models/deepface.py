@@ -27,8 +27,7 @@ def emotion_network(dropout: float = 0.2, initializer: str = "glorot_uniform") -
     with 0.30 M, the rest is a lookup. No padding anywhere, so the sides shrink 48, 44, 20, 18, 16, 7, 5, 3, 1
     and what lies at the border of the crop is seen by few units.
     """
-    import keras
-    from keras import layers
+    from facelib.backend import keras, layers
 
     def conv(filters: int, side: int):
         return layers.Conv2D(filters, side, activation="relu", kernel_initializer=initializer)
@@ -52,8 +51,7 @@ def gender_network(dropout: float = 0.5, initializer: str = "glorot_uniform") ->
     identities replaced by two outputs. 134,268,738 parameters (537 MB), 103 M of them in the 7 x 7
     convolution that stands for the first dense layer: one bit of answer for 15 billion multiplications.
     """
-    import keras
-    from keras import layers
+    from facelib.backend import keras, layers
 
     def conv(filters: int, side: int, activation: str | None = "relu", padding: str = "valid"):
         return layers.Conv2D(

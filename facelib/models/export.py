@@ -1,4 +1,4 @@
-"""How a trained network becomes a shipped one: a file of weights, a graph over the same numbers, a card."""
+"""A trained network is shipped: a file of weights, an ONNX model over the same numbers, a card."""
 
 from __future__ import annotations
 
@@ -51,13 +51,18 @@ _ABOUT = {
 
 
 def export(model: keras.Model, task: str, architecture: str, facts: dict, recipe: dict) -> None:
-    """Ship a trained network: weights in half precision, for a reader a graph over the same file, the card.
+    """Ship a trained network: weights in half precision, an ONNX model over the same file (if it reads
+    faces), the card.
 
     model: a keras.Model of ``architecture`` (see ``registry.architectures``); it is rounded to half precision
-    in place. task: the name of its files, as in ``SHIPPED``, or a key of ``_ABOUT``. facts: what the run
-    knows (data, digest, command). recipe: the run's, with its seed. Raises InputError where tf2onnx (extra
-    ``export``) is missing.
+    in place. task: the name of its files, as in ``EMOTION_TASKS``, or a key of ``_ABOUT``. facts: what the
+    run knows (data, digest, command). recipe: the run's, with its seed. Raises InputError where tf2onnx
+    (extra ``export``) is missing.
     """
+    if task == "vqvae":
+        from facelib.models import vqvae
+
+        vqvae.clear_averages(model)
     model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
     as_graph = task not in registry.GENERATOR
     weights, graph = registry.WEIGHTS / f"{task}.weights.h5", registry.WEIGHTS / f"{task}.onnx"

@@ -19,7 +19,7 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
     convolutions first, so that most of the work happens on 16x16 and 8x8 maps; batch normalisation
     (arXiv:1502.03167), residual blocks (arXiv:1512.03385), global average pooling.
     """
-    from keras import Input, Model, layers
+    from facelib.backend import keras, layers
 
     def convolve(x, filters, stride=1, kernel=3):
         x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
@@ -29,7 +29,7 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
         y = layers.ReLU()(convolve(x, inner or filters))
         return layers.ReLU()(layers.Add()([x, convolve(y, filters)]))
 
-    inputs = Input((GENDER_SIDE, GENDER_SIDE, 3))
+    inputs = keras.Input((GENDER_SIDE, GENDER_SIDE, 3))
     x = layers.ReLU()(convolve(inputs, 32, stride=2, kernel=5))  # (n, 32, 32, 32)
     x = layers.ReLU()(convolve(x, 64, stride=2))  # (n, 16, 16, 64)
     x = block(x, 64)
@@ -38,4 +38,4 @@ def gender_network(dropout: float = 0.3) -> keras.Model:
     x = layers.ReLU()(convolve(x, 160, stride=2))  # (n, 4, 4, 160)
     x = block(x, 160, inner=96)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
-    return Model(inputs, layers.Dense(2, activation="softmax", dtype="float32")(x), name="gender")
+    return keras.Model(inputs, layers.Dense(2, activation="softmax", dtype="float32")(x), name="gender")

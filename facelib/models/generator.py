@@ -33,8 +33,8 @@ EXPRESSION = np.array(
 #: The finest codes are drawn at this part of the coarsest ones' temperature, those between in equal steps:
 #: the coarse ones make faces differ, the fine ones decide whether a face is clean. Chosen on PublicTest, with
 #: the guidance of ``Generator.sample``, by our own network and by eye.
-COOLED = 0.4
-EVEN = np.float32(128), np.float32(55)  # mean and deviation of the gray levels of a face in even light
+FINEST_TEMPERATURE = 0.4
+EVEN_LIGHT = np.float32(128), np.float32(55)  # mean and deviation of the gray levels of a face in even light
 
 
 class Generator:
@@ -57,7 +57,7 @@ class Generator:
         """Draw n faces, (n, 48, 48) uint8: the same ones for the same arguments on the same machine.
 
         emotion: one of ``EMOTIONS``, or shares of several, which are scaled to sum to 1.
-        temperature: of the coarsest codes; that of the finest is ``COOLED`` times it.
+        temperature: of the coarsest codes; that of the finest is ``FINEST_TEMPERATURE`` times it.
         guidance: 0 draws any face, 1 is the prior as learnt, more is clearer and less various. Of two
             numbers each face draws its own between them, which is more various than any one for all that is
             read as often.
@@ -73,7 +73,7 @@ class Generator:
 
     def _cooling(self, temperature: float) -> np.ndarray:
         """Each depth's temperature, (depth,)."""
-        return temperature * np.linspace(1, COOLED, len(self.codebooks))
+        return temperature * np.linspace(1, FINEST_TEMPERATURE, len(self.codebooks))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Pictures (n, 48, 48) uint8 -> codes (n, 6, 6, depth) int32, coarse to fine."""
@@ -202,10 +202,10 @@ def _check(
 
 
 def _best(faces: np.ndarray, asked: np.ndarray, of: int) -> np.ndarray:
-    """Of each ``of`` faces in a row the one in which our emotion network reads most of what was asked."""
+    """Of each ``of`` faces in a row the one that our emotion network finds most of what was asked in."""
     if of == 1:
         return faces
-    read = registry.GraphNetwork("emotion")(emotion_inputs(faces)) @ asked
+    read = registry.OnnxNetwork("emotion")(emotion_inputs(faces)) @ asked
     return faces[read.reshape(-1, of).argmax(1) + np.arange(0, len(faces), of)]
 
 
@@ -232,17 +232,15 @@ def load_network(task: str, run: str | Path | None = None):
     if run is None:
         return registry.load_shipped(task)
     weights = weights_file(task, run)
-    model = vqvae.autoencoder() if task == "vqvae" else masked_prior.prior()
     try:
-        model.load_weights(weights)
+        return registry.build(task, weights)
     except ValueError:
         raise InputError(f"{weights}: are not the weights of a {task}") from None
-    return model
 
 
 def weights_file(task: str, run: str | Path | None = None) -> Path:
     """Where ``load_network`` finds the weights. Raises InputError for a folder without a finished run."""
-    file = registry.WEIGHTS / f"{task}.weights.h5" if run is None else Path(run) / "final.weights.h5"
+    file = registry.WEIGHTS / f"{task}.weights.h5" if run is None else Path(run) / registry.RUN_WEIGHTS
     if run is not None and not file.exists():
         raise InputError(f"{run}: no finished run; make one with `facelib train {task} --output {run}`")
     return file
@@ -250,8 +248,8 @@ def weights_file(task: str, run: str | Path | None = None) -> Path:
 
 def even_light(
     images: np.ndarray,
-    mean: tuple[float, float] = (EVEN[0], EVEN[0]),
-    spread: tuple[float, float] = (EVEN[1], EVEN[1]),
+    mean: tuple[float, float] = (EVEN_LIGHT[0], EVEN_LIGHT[0]),
+    spread: tuple[float, float] = (EVEN_LIGHT[1], EVEN_LIGHT[1]),
 ) -> np.ndarray:
     """Pictures (n, 48, 48) uint8 whose gray levels have a mean and a deviation within these bounds.
 
@@ -267,7 +265,9 @@ def own_light(even: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Faces in even light (n, 48, 48) uint8, brought back into that of pictures of the same shape: what
     ``even_light`` did to these is undone."""
     middle, deviation = _light(images)
-    return np.clip(np.round((even - EVEN[0]) / EVEN[1] * deviation + middle), 0, 255).astype(np.uint8)
+    return np.clip(np.round((even - EVEN_LIGHT[0]) / EVEN_LIGHT[1] * deviation + middle), 0, 255).astype(
+        np.uint8
+    )
 
 
 def _light(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

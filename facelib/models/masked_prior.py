@@ -4,7 +4,7 @@ Trained to fill in hidden positions from those that are left, it draws a face by
 a few at a time (MaskGIT, arXiv:2202.04200; in random order as in MAR, arXiv:2406.11838), and edits one by
 hiding some of its positions and uncovering them under another emotion. The codes of one position are drawn
 one after another, coarse to fine, by a small head (RQ-Transformer, arXiv:2203.01941). The emotion comes in
-through adaptive layer norms (DiT, arXiv:2212.09748), and one lesson in ten goes without, for guidance
+through adaptive layer norms (DiT, arXiv:2212.09748), and one face in ten is learnt without, for guidance
 (Ho & Salimans 2022, arXiv:2207.12598).
 
 What is known of a face travels as vectors: ``codebooks`` (depth, codes, width) turn codes into them.
@@ -12,19 +12,19 @@ What is known of a face travels as vectors: ``codebooks`` (depth, codes, width) 
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
-import keras
 import numpy as np
-from keras import layers, ops
 
+from facelib.backend import keras, layers, ops
 from facelib.emotions import EMOTIONS
 from facelib.models.vqvae import CODES, DEPTH, GRID, WIDTH
 
 POSITIONS = GRID * GRID
-#: So many of a face's hidden positions a lesson asks for: a step on two cores takes three quarters of the
-#: time of one that asks for all 36 (what that costs in quality was not measured).
+#: So many of a face's hidden positions are asked for in training: a step on two cores takes three quarters
+#: of the time of one that asks for all 36 (what that costs in quality was not measured).
 ASKED = 12
 
 
@@ -135,34 +135,46 @@ def prior(
     return keras.Model(inputs, logits, name="prior")
 
 
-class OneDepth:
-    """A head that says the codes of one depth at a time, for a quarter of the work of saying all four.
+class AtDepth(layers.Layer):
+    """An ``EinsumDense`` layer with weights for each depth, at depth d alone: the same weights, no copy."""
 
-    Its weights are those that the whole head has now; only two layers have weights for each depth.
+    def __init__(self, whole: layers.EinsumDense, d: int):
+        super().__init__(dtype=whole.dtype_policy)
+        self.whole, self.d = whole, d
+
+    def call(self, x):
+        """x (n, t, 1, w) -> (n, t, 1, v)."""
+        kernel, bias = (ops.convert_to_tensor(w)[self.d : self.d + 1] for w in self.whole.weights)
+        return ops.einsum(self.whole.equation, x, kernel) + bias
+
+
+_heads: WeakKeyDictionary[keras.Model, list[keras.Model]] = WeakKeyDictionary()
+_building = threading.Lock()
+
+
+def one_depth_heads(whole: keras.Model) -> list[keras.Model]:
+    """For each depth a model of its codes alone over the layers of ``head``, for a quarter of the work.
+
+    Each takes (n, t, width) and the sums (n, t, 1, latent) of the codes before, and gives logits
+    (n, t, 1, codes). They are kept as long as the head is, because each is compiled; they share its weights
+    and nothing is ever written to them, so that threads may use them side by side (not under JAX, where
+    Keras itself gives a model's arrays away while it predicts).
     """
-
-    def __init__(self, whole: keras.Model):
-        (*_, width), (*_, depth, latent) = whole.input_shape
-        self.model = _alone(width, latent, whole.output_shape[-1])
-        self.each = []
-        for mine, theirs in zip(self.model.weights, whole.weights, strict=True):
-            value = ops.convert_to_numpy(theirs)
-            if mine.shape == theirs.shape:
-                mine.assign(value)
-            else:
-                self.each.append((mine, value))
-
-    def __call__(self, place: np.ndarray, sums: np.ndarray, d: int) -> np.ndarray:
-        """place (n, t, width), sums (n, t, latent) of the codes before depth d -> logits (n, t, codes)."""
-        for mine, value in self.each:
-            mine.assign(value[d : d + 1])
-        return self.model.predict_on_batch([place, sums[:, :, None]])[:, :, 0]
+    with _building:
+        if whole not in _heads:
+            _heads[whole] = [_one_depth(whole, d) for d in range(whole.output_shape[2])]
+        return _heads[whole]
 
 
-@functools.lru_cache(maxsize=4)
-def _alone(width: int, latent: int, codes: int) -> keras.Model:
-    """A head of one depth; kept, as each is compiled anew."""
-    return head(width, latent, 1, codes, 0.0)
+def _one_depth(whole: keras.Model, d: int) -> keras.Model:
+    (*_, width), (*_, latent) = whole.input_shape
+
+    def call(layer, *arguments, **options):
+        layer = AtDepth(layer, d) if isinstance(layer, layers.EinsumDense) else layer
+        return layer(*arguments, **options)
+
+    inputs = [keras.Input((None, width)), keras.Input((None, 1, latent))]
+    return keras.models.clone_model(whole, inputs, lambda layer: layer, call)
 
 
 def loss(codes, logits):
@@ -180,7 +192,7 @@ def sums_of(codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(vectors[..., :1, :]), np.cumsum(vectors, axis=-2)], axis=-2)
 
 
-def lessons(
+def masked_batches(
     codes: np.ndarray,
     wanted: np.ndarray,
     chances: np.ndarray,
@@ -191,7 +203,7 @@ def lessons(
     ``ASKED`` of these asked for.
 
     codes: (n, versions, 36, depth), each face in several versions (mirrored, moved). wanted: (n, 7).
-    chances: (n,), how often each is drawn. without: share of lessons without an emotion.
+    chances: (n,), how often each is drawn. without: share of faces without an emotion.
     """
 
     def draw(rows: np.ndarray, rng: np.random.Generator) -> tuple[list, np.ndarray]:
@@ -233,7 +245,7 @@ def sample(
     many turns the hidden positions are uncovered, few at first. codes, keep: (n, 36, depth) and (n, 36) bool:
     positions that are known already.
     """
-    see, name = model.get_layer("trunk").predict_on_batch, OneDepth(model.get_layer("head"))
+    see, heads = model.get_layer("trunk").predict_on_batch, one_depth_heads(model.get_layer("head"))
     n, (depth, _, width) = len(wanted), codebooks.shape
     wanted = wanted.astype(np.float32)
     plain = np.all(guidance == 1)
@@ -261,7 +273,7 @@ def sample(
         seen = np.take_along_axis(seen, twice(places)[..., None], 1)
         stack, sums = np.zeros((n, most, depth), np.int64), np.zeros((n, most, width), np.float32)
         for d in range(depth):
-            logits = name(seen, twice(sums), d)
+            logits = heads[d].predict_on_batch([seen, twice(sums)[:, :, None]])[:, :, 0]
             if not plain:
                 logits = logits[n:] + guidance * (logits[:n] - logits[n:])
             stack[..., d] = _choose(logits / temperature[d], top_p, rng)

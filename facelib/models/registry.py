@@ -4,7 +4,7 @@ Nothing is downloaded without being asked for (``facelib data fetch NAME``), and
 is used before its size and digest are what the publisher's file has, where that is known.
 
 A network ships in two forms from one training run: as Keras weights (half precision, to study and to train
-on) and as an ONNX graph over the same numbers. ONNX Runtime runs the graph, twice as fast as Keras, whose
+on) and as an ONNX model over the same numbers. ONNX Runtime runs it, twice as fast as Keras, whose
 import with TensorFlow takes ten seconds and half a gigabyte: too much for looking at one photograph. A test
 holds both to each other.
 """
@@ -16,7 +16,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.errors import InputError
-from facelib.models.emotion import COLUMNS, columns, emotion_network
+from facelib.models.emotion import BRANCHES, emotion_network, two_branch_network
 from facelib.models.gender import gender_network
 from facelib.paths import WEIGHTS, atomic_write, data
 
@@ -49,9 +50,11 @@ class Download:
         return data() / self.folder / self.name
 
 
-#: What the shipped emotion networks are called, and the name of their files in ``weights``.
-SHIPPED = {"facelib": "emotion", "tiny": "emotion-tiny", "baseline": "emotion-baseline"}
-#: Shipped networks that draw, and run in Keras alone; those that read faces have an ONNX graph as well.
+#: The shipped emotion networks, and the name of their files in ``weights``.
+EMOTION_TASKS = {"facelib": "emotion", "tiny": "emotion-tiny", "baseline": "emotion-baseline"}
+#: The file of a finished run that holds its network's weights (``training.runs`` says what else it has).
+RUN_WEIGHTS = "final.weights.h5"
+#: Shipped networks that draw, and run in Keras alone; those that read faces have an ONNX model as well.
 GENERATOR = ("vqvae", "prior")
 
 _DEEPFACE = "https://github.com/serengil/deepface_models/releases/download/v1.0/"
@@ -183,8 +186,8 @@ def architectures() -> dict[str, Callable[..., keras.Model]]:
         "prior": masked_prior.prior,
         "deepface": deepface.emotion_network,
         "gender": gender_network,
-        "facelib": columns,
-        **{name: functools.partial(emotion_network, name, shipped=True) for name in (*COLUMNS, "tiny")},
+        "facelib": two_branch_network,
+        **{name: functools.partial(emotion_network, name, shipped=True) for name in (*BRANCHES, "tiny")},
     }
 
 
@@ -214,9 +217,9 @@ def load_gender_model(name: str = "facelib") -> keras.Model:
 
 def emotion_task(name: str) -> str:
     """The name of a shipped emotion network's files. Raises InputError for a name that is not one's."""
-    if name not in SHIPPED:
-        raise InputError(f"unknown emotion model {name!r}; choose {', '.join(SHIPPED)} or deepface")
-    return SHIPPED[name]
+    if name not in EMOTION_TASKS:
+        raise InputError(f"unknown emotion model {name!r}; choose {', '.join(EMOTION_TASKS)} or deepface")
+    return EMOTION_TASKS[name]
 
 
 def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
@@ -228,23 +231,30 @@ def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
 def build(architecture: str, weights: Path, mixed_precision: bool = False) -> keras.Model:
     """The Keras model of an architecture's name, with the weights of a file; mixed_precision: computing in
     bfloat16 where that is fast, beside a training."""
-    import keras
-
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(precision(mixed_precision))
-    try:
+    with precision_policy(mixed_precision):
         model = architectures()[architecture]()
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
     model.load_weights(weights)
     return model
 
 
-class GraphNetwork:
-    """A shipped network as an ONNX graph run by ONNX Runtime: no TensorFlow, no compilation, ready at once.
+@contextmanager
+def precision_policy(mixed: bool) -> Iterator[None]:
+    """Keras's global policy is ``precision(mixed)`` meanwhile, and afterwards what it was."""
+    from facelib.backend import keras
+
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(precision(mixed))
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+class OnnxNetwork:
+    """A shipped network as an ONNX model run by ONNX Runtime: no TensorFlow, no compilation, ready at once.
 
     Called with (n, s, s, c) float32 in [0, 1] it returns (n, classes) float32 probabilities; it can be
-    called from several threads. It looks at ``PART`` pictures at once: at all of a test set it took 9 GB.
+    called from several threads. It takes ``PART`` images at once: a whole test set at once took 9 GB.
     """
 
     PART = 128
@@ -277,15 +287,15 @@ def _session(task: str):
 
 
 def mirrored(network: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A network that looks twice, at pictures (n, s, s, c) and at their mirror images, in twice the time
-    (test-time augmentation, arXiv:1409.1556): the geometric mean of both answers, (n, classes), sums to 1.
-    On PublicTest it is as often right as the arithmetic mean, and better calibrated."""
+    """A network with test-time augmentation (arXiv:1409.1556): predicts images (n, s, s, c) and their mirror
+    images, in twice the time; the geometric mean of both, (n, classes), is scaled to sum to 1. On PublicTest
+    it is as often right as the arithmetic mean, and better calibrated."""
 
-    def look(inputs: np.ndarray) -> np.ndarray:
+    def predict(inputs: np.ndarray) -> np.ndarray:
         both = np.sqrt(network(inputs) * network(np.ascontiguousarray(inputs[:, :, ::-1])))
         return both / both.sum(1, keepdims=True)
 
-    return look
+    return predict
 
 
 def precision(mixed: bool = True) -> str:
@@ -294,12 +304,21 @@ def precision(mixed: bool = True) -> str:
 
     Where a processor only imitates bfloat16, DeepFace's architecture learns twelve times as slowly with it.
     """
-    import keras
+    from facelib.backend import keras
 
     if not mixed:
         return "float32"
-    if any(not device.startswith("cpu") for device in keras.distribution.list_devices()):
-        return "mixed_bfloat16"
+    backend = keras.backend.backend()
+    if backend == "torch":  # for which Keras lists no devices
+        import torch
+
+        accelerated = torch.cuda.is_available()
+    else:
+        accelerated = any(not device.startswith("cpu") for device in keras.distribution.list_devices())
+    if (
+        accelerated or backend != "tensorflow"
+    ):  # on a processor JAX's convolutions in bfloat16 gave no numbers
+        return "mixed_bfloat16" if accelerated else "float32"
     told = Path("/proc/cpuinfo")  # of Linux; elsewhere we do not know, and take what is never slow
     words = set(told.read_text(encoding="utf-8", errors="replace").split()) if told.exists() else set()
     return "mixed_bfloat16" if words & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"

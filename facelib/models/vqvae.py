@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 
-import keras
 import numpy as np
-from keras import layers, ops
+
+from facelib.backend import keras, layers, ops
 
 SIDE, GRID = 48, 6
 #: Codes at each position, codes to choose from at each depth, and the length of their vectors:
@@ -338,13 +338,13 @@ def _windows(side: int, width: int = 7):
     return ops.convert_to_tensor(there / width, "float32")
 
 
-def forget(model: keras.Model) -> None:
-    """Clear what an ``autoencoder``'s quantizer needs for learning alone: zeros are shipped for nothing."""
+def clear_averages(model: keras.Model) -> None:
+    """Zero what an ``autoencoder``'s quantizer needs for learning alone: compressed zeros take no space."""
     quantizer = model.get_layer("quantizer")
     for stage in getattr(quantizer, "stages", [quantizer]):
         if isinstance(stage, VectorQuantizer):
-            stage.counts.assign(ops.zeros_like(stage.counts))
-            stage.sums.assign(ops.zeros_like(stage.sums))
+            for variable in (stage.counts, stage.sums):
+                variable.assign(np.zeros(variable.shape, np.float32))
 
 
 def codebooks(model: keras.Model) -> np.ndarray:
@@ -356,11 +356,22 @@ def codebooks(model: keras.Model) -> np.ndarray:
     return np.stack([ops.convert_to_numpy(stage.codebook) for stage in stages])
 
 
+def latents_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """What an ``autoencoder``'s encoder makes of pictures (n, 48, 48, 1), (n, 6, 6, width) float32."""
+    encoder = model.get_layer("encoder")
+    if keras.backend.backend() != "jax":
+        return encoder.predict(pictures, batch_size=batch_size, verbose=0)
+    # There ``predict`` gives away the arrays that the encoder shares with the model in training.
+    starts = range(0, len(pictures), batch_size)
+    parts = [encoder(pictures[i : i + batch_size], training=False) for i in starts]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+
+
 def codes_of(model: keras.Model, pictures: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """The codes of pictures (n, 48, 48, 1) float32 in [0, 1] under an ``autoencoder``, (n, 6, 6, depth)
     int32."""
     quantizer = model.get_layer("quantizer")
-    latents = model.get_layer("encoder").predict(pictures, batch_size=batch_size, verbose=0)
+    latents = latents_of(model, pictures, batch_size)
     parts = [quantizer(latents[i : i + batch_size])[1] for i in range(0, len(latents), batch_size)]
     return np.concatenate([ops.convert_to_numpy(part) for part in parts])  # the distances to all fill memory
 
@@ -379,7 +390,7 @@ def quality(pictures: np.ndarray, found: np.ndarray) -> dict[str, float]:
     }
 
 
-def use(codes: np.ndarray, size: int) -> dict[str, float]:
+def codebook_usage(codes: np.ndarray, size: int) -> dict[str, float]:
     """How much of the codebooks is in use, codes (n, 6, 6, depth) of 0 to size - 1, means over the depths.
 
     used: share of the codes that occur. perplexity: 2 to the entropy in bits: as many codes, used equally,

@@ -51,9 +51,9 @@ def predictor(model, batch_size: int = 512) -> Predict:
 
 def body(model):
     """The Keras model up to what its last layer reads: the penultimate features."""
-    from keras import Model
+    from facelib.backend import keras
 
-    return Model(model.inputs, model.layers[-1].input)
+    return keras.Model(model.inputs, model.layers[-1].input)
 
 
 # --- how often -------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def features(name: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     name: "fer": the means of its last map before the output, d = 128; "facelib": those of our network, d =
     704. Raises InputError as ``evaluate_networks.load_network``.
     """
-    import keras
+    from facelib.backend import keras
 
     if name == "fer":
         model = evaluate_networks.fer_model()
@@ -69,7 +69,7 @@ def record(
     """
     generator = generator or load_generator()
     private, public = data.private_test, data.public_test
-    outputs, ours = features(judge), registry.GraphNetwork("emotion")
+    outputs, ours = features(judge), registry.OnnxNetwork("emotion")
 
     def sample(each: int, first_seed: int, **options) -> np.ndarray:
         return np.concatenate(
@@ -131,7 +131,7 @@ def record(
 def _edits(generator: Generator, split: Split, outputs: Callable, ours: Callable, rng) -> dict:
     """Real faces, each edited into an emotion that is not its label, with ``Generator.edit``'s defaults.
 
-    outputs, ours: the judge and our network, as ``features`` and ``registry.GraphNetwork``. Gives n, and in
+    outputs, ours: the judge and our network, as ``features`` and ``registry.OnnxNetwork``. Gives n, and in
     [0, 1]: read, how often the judge reads the new emotion, with its interval, read_before: in the unedited
     faces; own_network: the same of ours, which helped to choose.
     ssim_outside: the mean over pixels that are not in the places of mouth, eyes and brows; ssim_coded: that
@@ -171,7 +171,7 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
     codec = codec or registry.load_shipped("vqvae")
     images = data.private_test.images
     facts = {"n": len(images), "split": "PrivateTest"}
-    found = codec_quality(codec, images, registry.GraphNetwork("emotion"))
+    found = codec_quality(codec, images, registry.OnnxNetwork("emotion"))
     return _write(data, "codec", "vqvae", {**facts, **found}, weights or registry.digests("vqvae"))
 
 
@@ -207,7 +207,7 @@ def codec_quality(codec, images: np.ndarray, network: Callable) -> dict:
     )
     return {
         **vqvae.quality(inputs, outputs),
-        **vqvae.use(codes, size),
+        **vqvae.codebook_usage(codes, size),
         "codes": size,
         "bits": float(np.prod(codes.shape[1:]) * np.log2(size)),
         **metrics.proportion("kept", same, len(images)),

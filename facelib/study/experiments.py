@@ -24,7 +24,7 @@ from facelib.paths import atomic_write
 from facelib.study import imbalance_methods, significance
 from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
-from facelib.training.loop import Recipe, import_keras
+from facelib.training.loop import TrainingConfig
 
 #: Of each study: the notebook whose number its record bears, and its methods.
 STUDIES = {
@@ -84,7 +84,9 @@ def run(
 class _Run:
     """A run's folder: ``run.json`` says what it is, ``result.npz`` what came out."""
 
-    def __init__(self, folder: Path, method: Method | Stage, recipe: Recipe, data: FerData, first: Path):
+    def __init__(
+        self, folder: Path, method: Method | Stage, recipe: TrainingConfig, data: FerData, first: Path
+    ):
         self.method, self.recipe, self.place = method, recipe, folder / f"{method.name}-{recipe.seed}"
         self.base, self.result = first / f"none-{recipe.seed}", self.place / "result.npz"
         what = {"arm": asdict(method), "recipe": asdict(recipe), "data": data.digest}
@@ -133,7 +135,6 @@ def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str]
 def _in_process(run: _Run, data: FerData, threads: int) -> _Run:
     """A run in a process of its own, which has not imported TensorFlow before its first one."""
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
-    import_keras()
     run.finish(data, imbalance_methods.silent)
     return run
 

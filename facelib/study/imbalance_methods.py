@@ -16,12 +16,12 @@ import numpy as np
 from facelib.data.duplicates import cleaned
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FerData, Split
-from facelib.models import deepface
+from facelib.models import deepface, registry
 from facelib.models.emotion import emotion_inputs
 from facelib.study.metrics import class_recall, confusion_counts
 from facelib.training import calibration, imbalance
 from facelib.training.augmentation import Augmentation
-from facelib.training.loop import Recipe, fit, one_hot, wake
+from facelib.training.loop import TrainingConfig, data_dependent_init, fit, one_hot
 
 #: What every run of the study shares. A budget in images seen makes methods comparable whose sets differ.
 EPOCHS, BATCH, LEARNING_RATE = 8, 128, 2.5e-3
@@ -126,9 +126,9 @@ def silent(line: str) -> None:
     """Report no progress."""
 
 
-def training_config(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
+def training_config(n: int, epochs: int, batch_size: int, seed: int) -> TrainingConfig:
     """The configuration that all runs on ``n`` images share."""
-    return Recipe(
+    return TrainingConfig(
         epochs=epochs,
         steps_per_epoch=max(1, n // batch_size),
         batch_size=batch_size,
@@ -140,7 +140,7 @@ def training_config(n: int, epochs: int, batch_size: int, seed: int) -> Recipe:
     )
 
 
-def stage_config(stage: Stage, first: Recipe) -> Recipe:
+def stage_config(stage: Stage, first: TrainingConfig) -> TrainingConfig:
     """The configuration of a second stage, in twelve epochs, after a run with the configuration ``first``."""
     steps = max(12, int(STAGE_TWO * first.epochs * first.steps_per_epoch))
     rate = LEARNING_RATE / 10 * stage.rate
@@ -150,7 +150,7 @@ def stage_config(stage: Stage, first: Recipe) -> Recipe:
 def run(
     method: Method | Stage,
     data: FerData,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     place: Path,
     base: Path,
     progress: Callable[[str], None] = silent,
@@ -166,7 +166,7 @@ def run(
         return afterwards(method, data, base, recipe.seed)
     model = train(method, data, recipe, place, progress)
     if method.name == "none":
-        model.save_weights(place / "final.weights.h5")
+        model.save_weights(place / registry.RUN_WEIGHTS)
     return _predictions(model, data)
 
 
@@ -185,12 +185,11 @@ def network(head: str = "softmax", images: np.ndarray | None = None):
 
     images: (n, 48, 48) uint8 for a data-dependent initialisation: eight epochs are too few without one.
     """
-    import keras
-    from keras import layers
+    from facelib.backend import keras, layers
 
     model = deepface.emotion_network()
     if images is not None:
-        wake(model, emotion_inputs(images))
+        data_dependent_init(model, emotion_inputs(images))
     if head == "softmax":
         return model
     features = layers.UnitNormalization()(model.layers[-2].output)
@@ -202,11 +201,11 @@ def network(head: str = "softmax", images: np.ndarray | None = None):
 def first_stage(base: Path):
     """The trained network of the finished run of "none" in ``base``."""
     model = network()
-    model.load_weights(base / "final.weights.h5")
+    model.load_weights(base / registry.RUN_WEIGHTS)
     return model
 
 
-def train(method: Method, data: FerData, recipe: Recipe, place: Path, progress):
+def train(method: Method, data: FerData, recipe: TrainingConfig, place: Path, progress):
     """Train the network with a method that acts during training; a Keras model."""
     images = data.train.images[:256]  # the same ones for all methods, whatever they draw
     if method.clean:
@@ -281,9 +280,10 @@ def afterwards(method: Method, data: FerData, base: Path, seed: int) -> dict[str
 
 def _new_classifier(model, data: FerData, smote: bool, seed: int) -> dict[str, np.ndarray]:
     """A new last layer on a model's features (cRT; Kang et al. 2020, arXiv:1910.09217)."""
-    import keras
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+
+    from facelib.backend import keras
 
     body = keras.Model(model.inputs, model.layers[-2].output)
     features, labels = predict(body, data.train), data.train.labels
@@ -302,7 +302,9 @@ def _new_classifier(model, data: FerData, smote: bool, seed: int) -> dict[str, n
     return found
 
 
-def second(stage: Stage, data: FerData, recipe: Recipe, place: Path, base: Path) -> dict[str, np.ndarray]:
+def second(
+    stage: Stage, data: FerData, recipe: TrainingConfig, place: Path, base: Path
+) -> dict[str, np.ndarray]:
     """Train a second stage; probabilities as ``run`` gives them, and curve (epochs + 1, 7), PublicTest's
     recalls from before the first step to after the last."""
 

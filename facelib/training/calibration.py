@@ -1,4 +1,4 @@
-"""Does a network mean its percentages? Temperature and bias, from pictures that it has not seen."""
+"""Calibration: temperature and class biases that make probabilities fit labels or raise a metric."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _METRICS = ("accuracy", "balanced_accuracy", "macro_f1")  # that ``tune_bias`` m
 _TINY = 1e-12  # a probability of 0 has no logarithm
 
 
-def checked_labels(labels, answers) -> tuple[np.ndarray, np.ndarray]:
-    """labels (n,) int64 and answers (s, n) int64."""
-    labels, answers = np.asarray(labels), np.atleast_2d(answers)
-    if labels.ndim != 1 or not labels.size or not answers.size or answers.shape[1:] != labels.shape:
-        raise ValueError(f"wanted labels (n,) and answers (s, n), got {labels.shape} and {answers.shape}")
-    if not np.isin(labels, range(_K)).all() or not np.isin(answers, range(_K)).all():
-        raise ValueError(f"labels and answers go from 0 to {_K - 1}")
-    return labels.astype(np.int64), answers.astype(np.int64)
+def checked_labels(labels, predicted) -> tuple[np.ndarray, np.ndarray]:
+    """labels (n,) int64 and predicted classes (s, n) int64."""
+    labels, predicted = np.asarray(labels), np.atleast_2d(predicted)
+    if labels.ndim != 1 or not labels.size or not predicted.size or predicted.shape[1:] != labels.shape:
+        raise ValueError(f"wanted labels (n,) and predictions (s, n), got {labels.shape}, {predicted.shape}")
+    if not np.isin(labels, range(_K)).all() or not np.isin(predicted, range(_K)).all():
+        raise ValueError(f"labels and predictions go from 0 to {_K - 1}")
+    return labels.astype(np.int64), predicted.astype(np.int64)
 
 
 def calibrate(labels: np.ndarray, probabilities: np.ndarray, what: str = "bias") -> tuple[float, np.ndarray]:
     """Temperature and bias (7,), summing to 0, that make probabilities fit labels best (least NLL).
 
     labels (n,) in 0..6, probabilities (n, 7): of pictures neither trained on nor kept for the test.
-    what: "temperature" (Guo et al. 2017, arXiv:1706.04599; the bias is 0 and no answer changes) or "bias",
+    what: "temperature" (Guo et al. 2017, arXiv:1706.04599; the bias is 0, no prediction changes) or "bias",
         with one bias per class as well (bias-corrected temperature scaling, Alexandari et al. 2020,
         arXiv:1901.06852), which also corrects for other proportions of the classes.
 
     ``apply_calibration`` says what is done with them. The problem is convex in 1 / temperature and bias;
     temperature stays in 0.01..100 and each bias within about 10, so that separable data and classes without
-    pictures have an answer too. Raises ValueError for wrong input.
+    pictures have a solution too. Raises ValueError for wrong input.
     """
     from scipy.optimize import minimize
 
@@ -64,9 +64,10 @@ def calibrate(labels: np.ndarray, probabilities: np.ndarray, what: str = "bias")
 
 def apply_calibration(probabilities: np.ndarray, temperature: float, bias: np.ndarray) -> np.ndarray:
     """softmax(log(probabilities) / temperature + bias), (n, 7) float64; bias (7,)."""
-    z = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY)) / temperature + np.asarray(bias)
-    e = np.exp(z - z.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
+    from scipy.special import softmax
+
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY))
+    return softmax(logs / temperature + np.asarray(bias), axis=1)
 
 
 def tune_bias(
@@ -77,12 +78,12 @@ def tune_bias(
     resamples: int = 20,
     seed: int = 0,
 ) -> tuple[np.ndarray, float]:
-    """One bias per class on the log probabilities that makes the answers' metric large: (7,), and the metric.
+    """One bias per class on the log probabilities that maximises a metric: (7,), and the metric.
 
     labels (n,) in 0..6, probabilities (n, 7), both of the split on which choices are made; metric:
     "accuracy", "balanced_accuracy" or "macro_f1". ``apply_calibration(p, 1, bias)`` uses the bias, which sums
-    to 0. The metric that is returned is that of all n pictures, on which the bias was chosen: it flatters.
-    What the bias is worth is to be measured on other pictures.
+    to 0. The metric that is returned is that of all n pictures, on which the bias was chosen: it is
+    optimistic; measure the bias on other pictures.
 
     Coordinate ascent from 0: one class after the other takes the best of the biases -1.5, -1.4 .. 1.5 until
     none moves. Three things keep it from learning the few pictures of a rare class by heart: that bound; a
@@ -114,8 +115,8 @@ def _ascend(labels: np.ndarray, logs: np.ndarray, metric: str, strength: float) 
         for k in np.flatnonzero(counts):
             others = logs + bias
             others[:, k] = -np.inf
-            answers = np.where(logs[:, k] + grid[:, None] > others.max(1), k, others.argmax(1))
-            gains = _scores(labels, answers, metric) - price[k] * grid**2
+            predictions = np.where(logs[:, k] + grid[:, None] > others.max(1), k, others.argmax(1))
+            gains = _scores(labels, predictions, metric) - price[k] * grid**2
             if gains.max() > gains[grid == bias[k]][0] + 1e-12:
                 bias[k] = grid[gains.argmax()]
         if (bias == before).all():
@@ -123,10 +124,10 @@ def _ascend(labels: np.ndarray, logs: np.ndarray, metric: str, strength: float) 
     return bias
 
 
-def _scores(labels: np.ndarray, answers: np.ndarray, metric: str) -> np.ndarray:
-    """One of ``_METRICS`` (g,) of answers (g, n)."""
-    cells = labels * _K + answers + _K * _K * np.arange(len(answers))[:, None]
-    confusions = np.bincount(cells.ravel(), minlength=_K * _K * len(answers))
+def _scores(labels: np.ndarray, predictions: np.ndarray, metric: str) -> np.ndarray:
+    """One of ``_METRICS`` (g,) of predictions (g, n)."""
+    cells = labels * _K + predictions + _K * _K * np.arange(len(predictions))[:, None]
+    confusions = np.bincount(cells.ravel(), minlength=_K * _K * len(predictions))
     confusions = confusions.reshape(-1, _K, _K)
     if metric == "accuracy":
         return np.trace(confusions, axis1=1, axis2=2) / confusions.sum((1, 2))

@@ -68,7 +68,7 @@ def make_loss(how: str, labels: np.ndarray) -> Callable:
     Targets may be soft, or weighted. The log of a softmax differs from its logits by one number for all
     classes, which every softmax takes away again: that is why probabilities are enough here.
     """
-    from keras import ops
+    from facelib.backend import ops
 
     if how not in LOSSES:
         raise ValueError(f"no such loss: {how!r}; there are {', '.join(LOSSES)}")

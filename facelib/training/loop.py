@@ -1,15 +1,17 @@
-"""Fitting: batches that are drawn the same way twice, and checkpoints that resume.
+"""The training loop: reproducible batches, and checkpoints that resume exactly.
 
 Nothing here knows a backend. Batches are made with NumPy and OpenCV beside the training step, from a
 generator seeded by (seed, epoch, step): what follows a step is the same whether or not the run was
-interrupted after it, on any backend.
+interrupted after it (but under PyTorch, where dropout draws from a state that Keras does not keep).
+
+Why not ``keras.Model.fit`` with callbacks: it starts at an epoch, not within one; the running loss, dropout's
+random state and the place in the data are not among what its callbacks save. Restoring them takes more
+lines than this loop, which resumes exactly at any step.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +22,15 @@ import numpy as np
 
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
-from facelib.models.registry import precision
+from facelib.models.registry import precision_policy
 from facelib.paths import atomic_write
+from facelib.training import runs
 from facelib.training.augmentation import Augmentation, augment
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One training run, in full: the same recipe, data and machine give the same weights.
+class TrainingConfig:
+    """One training run, in full: the same configuration, data and machine give the same weights.
 
     epochs: each of ``steps_per_epoch`` steps; 0: of as many as are a pass over the rows. label_smoothing:
     share of a target that is spread over its classes. mixup: probability that a batch is mixed with itself in
@@ -51,7 +54,7 @@ class Recipe:
 def batches(
     images: np.ndarray,
     targets: np.ndarray | Callable | None,
-    recipe: Recipe,
+    config: TrainingConfig,
     size: int,
     start: int = 0,
     draw: Callable | None = None,
@@ -61,21 +64,21 @@ def batches(
     Yields float32 (b, size, size, 1 or 3) in [0, 1] and (b, classes), or the pictures again where targets is
     None. The last, incomplete batch of a pass over the rows is dropped. draw: as in ``fit``.
     """
-    steps = len(images) // recipe.batch_size
-    planned = recipe.epochs * (recipe.steps_per_epoch or steps)
+    steps = len(images) // config.batch_size
+    planned = config.epochs * (config.steps_per_epoch or steps)
 
     def make(number: int) -> tuple[np.ndarray, np.ndarray]:
         one_pass, step = divmod(number, steps)
-        order = np.random.default_rng((recipe.seed, one_pass)).permutation(len(images))
-        rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        rng = np.random.default_rng((recipe.seed, one_pass, step))
+        order = np.random.default_rng((config.seed, one_pass)).permutation(len(images))
+        rows = order[step * config.batch_size : (step + 1) * config.batch_size]
+        rng = np.random.default_rng((config.seed, one_pass, step))
         if draw:
             return draw(rows, rng)
-        x = augment(images[rows], rng, recipe.augmentation, size)
+        x = augment(images[rows], rng, config.augmentation, size)
         if targets is None:
             return x, x
         y = targets(number / planned)[rows] if callable(targets) else targets[rows]
-        if recipe.mixup and rng.random() < recipe.mixup:
+        if config.mixup and rng.random() < config.mixup:
             partner = rng.permutation(len(rows))
             weight = rng.beta(0.3, 0.3, len(rows)).astype(np.float32)[:, None]
             y = weight * y + (1 - weight) * y[partner]
@@ -95,7 +98,7 @@ def fit(
     build: Callable,
     images: np.ndarray,
     targets: np.ndarray | Callable[[float], np.ndarray] | None,
-    recipe: Recipe,
+    config: TrainingConfig,
     folder: str | Path,
     size: int,
     loss: Callable | str = "categorical_crossentropy",
@@ -123,37 +126,20 @@ def fit(
         augmented pictures and their targets.
     Returns the keras.Model in float32. Sources: Loshchilov & Hutter 2019 (arXiv:1711.05101), cosine decay
     arXiv:1608.03983, weight averaging Polyak & Juditsky 1992. Raises InputError where ``folder`` holds a run
-    of another recipe, or there are fewer pictures than in one batch.
+    of another configuration, or there are fewer pictures than in one batch.
     """
-    import keras
+    from facelib.backend import keras
 
-    if len(images) < recipe.batch_size:
-        raise InputError(f"{len(images)} pictures are fewer than one batch of {recipe.batch_size}")
+    if len(images) < config.batch_size:
+        raise InputError(f"{len(images)} pictures are fewer than one batch of {config.batch_size}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, state, log = folder / "checkpoint.npz", folder / "recipe.json", folder / "log.jsonl"
-    keras.utils.set_random_seed(recipe.seed)
-    keras.mixed_precision.set_global_policy(precision(recipe.mixed_precision))
-    try:
+    checkpoint, state, log = (folder / name for name in (runs.CHECKPOINT, runs.CONFIG, runs.LOG))
+    keras.utils.set_random_seed(config.seed)
+    with precision_policy(config.mixed_precision):
         model = build()
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    steps = recipe.steps_per_epoch or len(images) // recipe.batch_size
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / 20,
-        decay_steps=max(1, (recipe.epochs - 1) * steps),
-        alpha=1e-3,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=recipe.weight_decay,
-        global_clipnorm=1.0,
-        use_ema=True,
-        ema_momentum=recipe.ema,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    steps = config.steps_per_epoch or len(images) // config.batch_size
+    optimizer = _optimizer(config, steps)
     # Measured: XLA on a CPU makes these networks five times slower.
     model.compile(optimizer, loss, jit_compile=False)
     optimizer.build(model.trainable_variables)
@@ -164,37 +150,33 @@ def fit(
         metrics = {id(v) for v in model.metrics_variables}
         return [v for v in model.variables if id(v) not in metrics] + list(optimizer.variables)
 
-    def save() -> None:
-        with atomic_write(checkpoint) as path:
-            values = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(everything())}
-            np.savez(path, step=step, total=total, **values)  # one file, so that a kill finds one state
+    def numpy(variables) -> list[np.ndarray]:
+        return [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
 
-    def averaged() -> list[np.ndarray]:
-        """Swap the averaged weights in; returns the raw ones."""
-        raw = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-        for variable, mean in zip(model.trainable_variables, optimizer._model_variables_moving_average):
-            variable.assign(mean)
-        return raw
+    def assign(variables, values) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     step, total = 0, 0.0  # steps done; sum of the losses of the epoch so far
     if resume and checkpoint.exists():
-        stored = {**asdict(Recipe()), **json.loads(state.read_text())}
-        if json.loads(json.dumps(stored)) != json.loads(json.dumps(asdict(recipe))):
-            raise InputError(f"{state}: was written by another recipe; delete the folder or drop --resume")
+        stored = {**asdict(TrainingConfig()), **json.loads(state.read_text())}
+        if json.loads(json.dumps(stored)) != json.loads(json.dumps(asdict(config))):
+            raise InputError(
+                f"{state}: was written with another configuration; delete the folder or drop --resume"
+            )
         with np.load(checkpoint) as stored:
-            for i, variable in enumerate(everything()):
-                variable.assign(stored[str(i)])
+            assign(everything(), [stored[str(i)] for i in range(len(everything()))])
             step, total = int(stored["step"]), float(stored["total"])
-        done = [line for line in _lines(log) if json.loads(line)["epoch"] <= step // steps]
+        lines = log.read_text(encoding="utf-8").splitlines(True) if log.exists() else []
         with atomic_write(log) as path:
-            path.write_text("".join(line + "\n" for line in done))
+            path.write_text("".join(line for line in lines if json.loads(line)["epoch"] <= step // steps))
     else:
         log.unlink(missing_ok=True)
         with atomic_write(state) as path:
-            path.write_text(json.dumps(asdict(recipe)))
+            path.write_text(json.dumps(asdict(config)))
 
-    last = recipe.epochs * steps
-    stream = batches(images, targets, recipe, size, step, draw)
+    last = config.epochs * steps
+    stream = batches(images, targets, config, size, step, draw)
     began = saved = time.perf_counter()
     first = step  # of those since ``began``
     while step < last:
@@ -207,62 +189,66 @@ def fit(
             epoch, rate = step // steps, (step - first) / (now - began)
             row = {"epoch": epoch, "seconds": round(now - began, 1), "loss": total / steps}
             if validate and (epoch % validate_every == 0 or step == last):
-                raw = averaged()
+                raw = numpy(model.trainable_variables)
+                optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
                 row |= validate(model)
-                for variable, value in zip(model.trainable_variables, raw):
-                    variable.assign(value)
+                assign(model.trainable_variables, raw)
             with open(log, "a", encoding="utf-8") as lines:
                 lines.write(json.dumps(row) + "\n")
             numbers = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "seconds"))
             progress(
-                f"epoch {epoch}/{recipe.epochs}  {numbers}  {rate * recipe.batch_size:.0f} images/s  "
+                f"epoch {epoch}/{config.epochs}  {numbers}  {rate * config.batch_size:.0f} images/s  "
                 f"{(last - step) / rate / 60:.0f} min left"
             )
             total, began, first = 0.0, time.perf_counter(), step
         if step % steps == 0 or now - saved > save_every:
-            save()
+            with atomic_write(checkpoint) as path:  # one file, so that a kill leaves one state
+                values = {str(i): value for i, value in enumerate(numpy(everything()))}
+                np.savez(path, step=step, total=total, **values)
             saved = time.perf_counter()
     stream.close()
-    averaged()
-    final = build()
+    optimizer.finalize_variable_values(model.trainable_variables)
+    with precision_policy(False):
+        final = build()
     final.set_weights(model.get_weights())
     return final
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def _optimizer(config: TrainingConfig, steps: int):
+    """AdamW with warm-up in the first epoch of ``steps`` steps, cosine decay and averaged weights."""
+    from facelib.backend import keras
+
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 20,
+        decay_steps=max(1, (config.epochs - 1) * steps),
+        alpha=1e-3,
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        global_clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=config.ema,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
-def import_keras() -> None:
-    """Import Keras over TensorFlow with oneDNN's kernels, which train twice as fast here, and in silence.
-
-    oneDNN announces itself on the process's standard error whatever the log level, so that is closed
-    meanwhile. TensorFlow's warnings are silenced too: it counts the networks and sizes that it meets. It must
-    come before anything else imports TensorFlow.
-    """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import keras  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def wake(model, inputs: np.ndarray):
-    """Start a Keras stack of layers so that on ``inputs`` every unit has mean 0 and deviation 1; returns it.
+def data_dependent_init(model, inputs: np.ndarray):
+    """Scale a Keras stack of layers so that on ``inputs`` every unit has mean 0 and deviation 1; returns it.
 
     Data-dependent initialisation (Krahenbuhl et al. 2016, arXiv:1511.06856): layer after layer the kernel is
-    divided and the bias shifted. The last layer gets a third of it, so that first answers are mild.
+    divided and the bias shifted. The last layer gets a third of it, so that the first probabilities are mild.
     """
+    from facelib.backend import ops
+
     x = inputs
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             activation, layer.activation = layer.activation, lambda y: y
-            y = np.asarray(layer(x), np.float32)
+            y = np.asarray(ops.convert_to_numpy(layer(x)), np.float32)
             layer.activation = activation
             mean, spread = (f(y, axis=tuple(range(y.ndim - 1))) for f in (np.mean, np.std))
             scale = (1 / 3 if layer is model.layers[-1] else 1) / (spread + 1e-6)
@@ -272,11 +258,11 @@ def wake(model, inputs: np.ndarray):
     return model
 
 
-def brief(recipe: Recipe, rows: int) -> Recipe:
-    """The recipe, with weights that are averaged over a tenth of the run at most: a short run's average would
-    be what it began with."""
-    steps = recipe.epochs * (recipe.steps_per_epoch or max(1, rows // recipe.batch_size))
-    return replace(recipe, ema=min(recipe.ema, round(max(0.5, 1 - 10 / steps), 5)))
+def limit_ema(config: TrainingConfig, rows: int) -> TrainingConfig:
+    """The configuration, with weights averaged over a tenth of the run at most: the average of a short run
+    would otherwise be what it began with."""
+    steps = config.epochs * (config.steps_per_epoch or max(1, rows // config.batch_size))
+    return replace(config, ema=min(config.ema, round(max(0.5, 1 - 10 / steps), 5)))
 
 
 def one_hot(labels: np.ndarray, classes: int = len(EMOTIONS), smoothing: float = 0.0) -> np.ndarray:

@@ -1,8 +1,15 @@
-"""A run's folder: what a finished training leaves there, and how it is found and read again."""
+"""Run folders: what a training leaves there, how it is written, found and read again.
+
+While it trains, ``loop.fit`` keeps ``CONFIG``, ``LOG`` and ``CHECKPOINT`` there. A finished run has
+``FINAL_WEIGHTS``, the network for use, and ``RECORD``, what a model card says of it: architecture, recipe
+(the ``TrainingConfig``), data, data_digest, command, what else its trainer knows. ``STAGE_ONE`` holds the
+weights that stage two goes on from; an emotion network is not folded or calibrated there.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,36 +20,84 @@ from facelib.models import registry
 if TYPE_CHECKING:
     import keras
 
-#: The file of a finished run from which a second course goes on; an emotion network is not calibrated there.
-FIRST_COURSE = "trained.weights.h5"
-#: What a finished run leaves for use: its network, and what a model card says of it.
-FINISHED, RECORD = "final.weights.h5", "run.json"
-SHIPPED = "shipped"  # instead of a run's folder: the prior that the package has
+CONFIG, LOG, CHECKPOINT, TEACHER = "recipe.json", "log.jsonl", "checkpoint.npz", "teacher.npy"
+FINAL_WEIGHTS, RECORD, STAGE_ONE = registry.RUN_WEIGHTS, "run.json", "trained.weights.h5"
+SHIPPED_PRIOR = "shipped"  # instead of a run's folder: the prior that the package has
 
 
-def course_of(start: Path) -> dict:
-    """What a model card says of the run that a second course went on from: its recipe and its digest."""
-    if str(start) == SHIPPED:
-        return {key: registry.card("prior")[key] for key in ("recipe", "weights_digest")}
-    recipe = json.loads((start / "recipe.json").read_text(encoding="utf-8"))
-    return {"recipe": recipe, "weights_digest": paths.digest(start / FIRST_COURSE)[:16]}
+def save_weights(network: keras.Model, path: Path) -> None:
+    """Write a network's weights; the file appears when it is whole."""
+    with paths.atomic_write(path) as temporary:
+        network.save_weights(temporary)
 
 
-def first_course(start: Path | None) -> Path | None:
-    """The weights that a second course goes on from. Raises InputError for a run that is not finished."""
-    if start and not (start / FIRST_COURSE).exists():
-        raise InputError(f"{start}: no finished run to go on from; train without a start first")
-    return start / FIRST_COURSE if start else None
+def write(folder: Path, network: keras.Model, architecture: str | None, config, learnt_from, **facts) -> None:
+    """Complete a run: its network's weights, then its record.
+
+    architecture: as ``registry.build`` knows it; None: the caller's own. config: a ``TrainingConfig`` or a
+    dict. learnt_from: the data, with a digest. facts: what else the record says, "data" and "command".
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder / FINAL_WEIGHTS)
+    record = {"architecture": architecture, "recipe": asdict(config) if is_dataclass(config) else config}
+    record |= {"data": facts.pop("data", None) or learnt_from.option}
+    record |= {"data_digest": learnt_from.digest, **facts}
+    with paths.atomic_write(folder / RECORD) as path:
+        path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def command(task: str, config, **options) -> str:
+    """The command line that repeats a run. options: name -> value or values; None and empty are left out."""
+    words = [f"facelib train {task} --seed {config.seed} --epochs {config.epochs}"]
+    for name, value in options.items():
+        values = list(value) if isinstance(value, (list, tuple)) else [value] if value is not None else []
+        values = [str(each) if isinstance(each, Path) else each for each in values]
+        if values:
+            words.append(f"--{name} {' '.join(str(getattr(each, 'name', each)) for each in values)}")
+    return " ".join(words)
 
 
 def record(folder: Path) -> dict:
     """What a finished run says of itself. Raises InputError for a run that is not finished."""
-    path = folder / RECORD
+    path = Path(folder) / RECORD
     if not path.is_file():
         raise InputError(f"{folder}: no finished run is there; train it first")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_run(folder: Path, mixed_precision: bool = False) -> keras.Model:
-    """The finished network of a run, (n, 48, 48, 1) -> (n, 7). mixed_precision: as ``registry.build``."""
-    return registry.build(record(folder)["architecture"], folder / FINISHED, mixed_precision)
+    """The finished network of a run; mixed_precision: as ``registry.build``. Raises InputError for a run that
+    is not finished, or whose network its caller defined."""
+    architecture = record(folder)["architecture"]
+    if architecture is None:
+        raise InputError(f"{folder}: its network is not one of ours; build it and load {FINAL_WEIGHTS}")
+    return registry.build(architecture, Path(folder) / FINAL_WEIGHTS, mixed_precision)
+
+
+def load_teacher(teacher) -> keras.Model:
+    """A network (n, 48, 48, 1) -> (n, 7): a shipped one's name, the folder of a finished run, or itself."""
+    if not isinstance(teacher, (str, Path)):
+        return teacher
+    if teacher in registry.EMOTION_TASKS:
+        return registry.load_shipped(registry.EMOTION_TASKS[teacher], mixed_precision=True)
+    return load_run(Path(teacher), mixed_precision=True)
+
+
+def stage_one_weights(start: Path | None) -> Path | None:
+    """The weights that stage two goes on from; None: there is no stage one. Raises InputError for a run that
+    is not finished."""
+    if start and not (Path(start) / STAGE_ONE).exists():
+        raise InputError(f"{start}: no finished run to go on from; train without a start first")
+    return Path(start) / STAGE_ONE if start else None
+
+
+def stage_one_facts(start: Path | None) -> dict:
+    """What a record says of stage one, if any: {"first_course": {"recipe", "weights_digest"}}."""
+    if not start:
+        return {}
+    if str(start) == SHIPPED_PRIOR:
+        return {"first_course": {key: registry.card("prior")[key] for key in ("recipe", "weights_digest")}}
+    config = json.loads((Path(start) / CONFIG).read_text(encoding="utf-8"))
+    digest = paths.digest(Path(start) / STAGE_ONE)[:16]
+    return {"first_course": {"recipe": config, "weights_digest": digest}}

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from facelib.data.utkface import GenderData, decode, held_out, read_table, table_digest
 from facelib.models.gender import GENDER_SIDE, gender_network
+from facelib.training import runs
 from facelib.training.augmentation import Augmentation
-from facelib.training.loop import Recipe, fit, one_hot
+from facelib.training.loop import TrainingConfig, fit, one_hot
 from facelib.vision import alignment, detection, image_io
 
 #: Training crops are this much larger than the frame, so that jittered crops find real pixels around it.
@@ -50,7 +51,7 @@ def _with_context(face: detection.Detection) -> detection.Detection:
     return detection.Detection(face.box, eyes, face.confidence, (2 * cx, 2 * cy, 2 * side * CONTEXT))
 
 
-GENDER_RECIPE = Recipe(
+GENDER_CONFIG = TrainingConfig(
     epochs=50,
     learning_rate=3e-3,
     weight_decay=1e-2,
@@ -68,9 +69,10 @@ def train_gender(
     progress: Callable[[str], None] = print,
     **chosen,
 ):
-    """The compact gender network on crops that stray as far as a detector's boxes do, in colour and gray.
+    """Train the compact gender network on crops that vary as much as a detector's boxes, in colour and gray.
 
-    Returns (network, recipe): a keras.Model as ``registry.load_gender_model`` describes.
+    output: the run's folder, as ``runs`` describes. Returns (network, configuration): a keras.Model as
+    ``registry.load_gender_model`` describes.
     """
     held = data.validation
     edge = (data.crops.shape[1] - GENDER_SIDE) // 2
@@ -80,8 +82,8 @@ def train_gender(
 
     def validate(model) -> dict[str, float]:
         def hits(pictures):
-            answers = np.asarray(model.predict(pictures, batch_size=512, verbose=0), np.float32)
-            return answers.argmax(1) == data.labels[held]
+            found = np.asarray(model.predict(pictures, batch_size=512, verbose=0), np.float32)
+            return found.argmax(1) == data.labels[held]
 
         colour, gray = hits(inputs), hits(colourless)
         return {
@@ -90,17 +92,19 @@ def train_gender(
             "accuracy_adults_gray": float(gray[adult].mean()),
         }
 
-    recipe = replace(GENDER_RECIPE, **chosen)
-    targets = one_hot(data.labels[~held], 2, recipe.label_smoothing)
+    config = replace(GENDER_CONFIG, **chosen)
+    targets = one_hot(data.labels[~held], 2, config.label_smoothing)
     network = fit(
         gender_network,
         data.crops[~held],
         targets,
-        recipe,
+        config,
         output,
         GENDER_SIDE,
         validate=validate,
         resume=resume,
         progress=progress,
     )
-    return network, recipe
+    command = runs.command("gender", config)
+    runs.write(output, network, "gender", config, data, data="utkface", command=command)
+    return network, config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +14,18 @@ from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
 from facelib.models import registry
 from facelib.models.emotion import EMOTION_SIDE, emotion_inputs
+from facelib.paths import digest
+from facelib.training import runs
 from facelib.training.augmentation import Augmentation
-from facelib.training.loop import Recipe, brief, fit
-from facelib.training.runs import FIRST_COURSE, SHIPPED, first_course
+from facelib.training.loop import TrainingConfig, fit, limit_ema
+
+if TYPE_CHECKING:
+    import keras
 
 #: The codec: 40 % of the run without codes, then k-means, then with codes. It and the prior learn for less
 #: than an hour on two cores. Then the codec is nearly as good as can be, the prior is not: those that are
 #: shipped took more passes, which their cards tell.
-VQVAE_RECIPE = Recipe(
+VQVAE_CONFIG = TrainingConfig(
     epochs=4,
     batch_size=64,
     learning_rate=2e-3,
@@ -42,37 +47,37 @@ def train_vqvae(
 ):
     """The codec, from the training split's pictures; PublicTest is watched.
 
-    build: makes it; None: the one that is shipped. Returns (network, recipe): a keras.Model as
-    ``vqvae.autoencoder`` describes.
+    output: the run's folder, as ``runs`` describes. build: makes the network; None: the one that is shipped.
+    Returns (network, configuration): a keras.Model as ``vqvae.autoencoder`` describes.
     """
     from facelib.models import vqvae
 
     images = data.train.images
-    recipe = brief(replace(VQVAE_RECIPE, **chosen), len(images))
+    config = limit_ema(replace(VQVAE_CONFIG, **chosen), len(images))
     watched = emotion_inputs(data.public_test.images)
-    rng = np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng(config.seed)
     sample = emotion_inputs(images[rng.permutation(len(images))[:2000]])
 
     def before(model, share: float) -> None:
         quantizer = model.get_layer("quantizer")
         if share >= CODES_FROM and not quantizer.is_started:
             progress("k-means finds the codes in 2,000 pictures' latents")
-            latents = model.get_layer("encoder").predict(sample, batch_size=500, verbose=0)
+            latents = vqvae.latents_of(model, sample, 500)
             quantizer.start(
                 latents.reshape(-1, quantizer.width).astype(np.float32),
-                recipe.batch_size * vqvae.GRID**2,
+                config.batch_size * vqvae.GRID**2,
             )
 
     def validate(model) -> dict[str, float]:
         found = np.asarray(model.predict(watched, batch_size=128, verbose=0), np.float32)
         codes = vqvae.codes_of(model, watched)
-        return vqvae.quality(watched, found) | vqvae.use(codes, model.get_layer("quantizer").codes)
+        return vqvae.quality(watched, found) | vqvae.codebook_usage(codes, model.get_layer("quantizer").codes)
 
     model = fit(
         build or vqvae.autoencoder,
         images,
         None,
-        recipe,
+        config,
         output,
         EMOTION_SIDE,
         vqvae.reconstruction_loss,
@@ -82,11 +87,13 @@ def train_vqvae(
         progress=progress,
         before=before,
     )
-    return model, recipe
+    command = runs.command("vqvae", config, dataset=data.option)
+    runs.write(output, model, None if build else "vqvae", config, data, command=command)
+    return model, config
 
 
 #: The prior. One pass is as many faces as the training split has, drawn with chances of 1/√n of their class.
-PRIOR_RECIPE = Recipe(
+PRIOR_CONFIG = TrainingConfig(
     epochs=8, batch_size=64, learning_rate=1e-3, weight_decay=0.02, label_smoothing=0.0, ema=0.999
 )
 
@@ -94,9 +101,9 @@ PRIOR_RECIPE = Recipe(
 def train_prior(
     data: FerData,
     output: Path,
-    codec=None,
+    codec: str | Path | keras.Model | None = None,
     build: Callable | None = None,
-    teacher=None,
+    teacher: str | Path | keras.Model | None = None,
     start: Path | None = None,
     resume: bool = False,
     progress: Callable[[str], None] = print,
@@ -104,39 +111,51 @@ def train_prior(
 ):
     """The prior over a codec's codes of the training split's faces; PublicTest is watched.
 
-    codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. build: makes the prior, called with
-    the codec's latent, depth and codes; None: ``masked_prior.prior``. teacher: a keras.Model, (n, 48, 48, 1)
-    -> (n, 7), whose answers are half of what a face is said to show, label and votes the other half: who asks
-    for fear and nothing else then asks for the faces in which it is plain. start: folder of a finished run,
-    or ``SHIPPED``, to go on from its weights. Faces are drawn by the class, 1/√n, and by the square of the
-    share that their foremost emotion has. Returns (network, recipe): a keras.Model as ``masked_prior.prior``
-    describes. Raises InputError for a start that there is not.
-    """
-    from facelib.models import masked_prior, vqvae
+    output: the run's folder, as ``runs`` describes. codec: a ``vqvae.autoencoder`` or the folder of its run;
+        None: the shipped one. build: makes the prior, called with the codec's latent, depth and codes; None:
+        ``masked_prior.prior``.
+    teacher: a network (n, 48, 48, 1) -> (n, 7), a shipped one's name or a run's folder, whose probabilities
+        are half of what a face is said to show, label and votes the other half: who asks for fear and nothing
+        else then asks for the faces in which it is plain.
+    start: folder of a finished run, or ``runs.SHIPPED_PRIOR``, to go on from its weights.
 
-    before = registry.WEIGHTS / "prior.weights.h5" if str(start) == SHIPPED else first_course(start)
-    codec = codec or registry.load_shipped("vqvae")
-    recipe = brief(replace(PRIOR_RECIPE, **chosen), len(data.train))
+    Faces are drawn by the class, 1/√n, and by the square of the share of their foremost emotion. Returns
+    (network, configuration): a keras.Model as ``masked_prior.prior`` describes. Raises InputError for a
+    start, codec or teacher that there is not.
+    """
+    from facelib.models import generator, masked_prior, vqvae
+
+    if str(start) == runs.SHIPPED_PRIOR:
+        before = registry.WEIGHTS / "prior.weights.h5"
+    else:
+        before = runs.stage_one_weights(start)
+    facts, named = {}, codec
+    if codec is None or isinstance(codec, (str, Path)):
+        facts["codec_digest"] = digest(generator.weights_file("vqvae", codec))[:16]
+        codec = generator.load_network("vqvae", codec)
+    command = {"teacher": teacher, "start": start, "codec": named}
+    teacher = None if teacher is None else runs.load_teacher(teacher)
+    config = limit_ema(replace(PRIOR_CONFIG, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
-    train, public = faces_worth_drawing(cleaned(data).train), faces_worth_drawing(data.public_test)
+    train, public = frontal_faces(cleaned(data).train), frontal_faces(data.public_test)
     progress(f"{len(train):,} faces of {len(data.train):,} are coded, and mirrored")
     stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in (False, True)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
     shown = _shown(train, teacher)
     chances = shown.max(1) ** 2 / np.sqrt(counts[train.labels])
-    draw = masked_prior.lessons(stacks, shown, chances / chances.sum(), codebooks)
-    held = masked_prior.lessons(
+    draw = masked_prior.masked_batches(stacks, shown, chances / chances.sum(), codebooks)
+    held = masked_prior.masked_batches(
         _coded(codec, public.images)[:, None],
         _shown(public, teacher),
         np.full(len(public), 1 / len(public)),
         codebooks,
         without=0.0,
     )
-    exam = [held(np.arange(500), np.random.default_rng(i)) for i in range(4)]
+    watched = [held(np.arange(500), np.random.default_rng(i)) for i in range(4)]
 
     def validate(model) -> dict[str, float]:
-        losses = [masked_prior.loss(y, model.predict(x, batch_size=250, verbose=0)) for x, y in exam]
+        losses = [masked_prior.loss(y, model.predict(x, batch_size=250, verbose=0)) for x, y in watched]
         return {"public_loss": float(np.mean([float(each) for each in losses]))}
 
     def begin():
@@ -149,7 +168,7 @@ def train_prior(
         begin,
         train.images,
         None,
-        recipe,
+        config,
         output,
         EMOTION_SIDE,
         masked_prior.loss,
@@ -159,8 +178,11 @@ def train_prior(
         progress=progress,
         draw=draw,
     )
-    model.save_weights(output / FIRST_COURSE)
-    return model, recipe
+    runs.save_weights(model, Path(output) / runs.STAGE_ONE)
+    command = runs.command("prior", config, dataset=data.option, **command)
+    facts |= runs.stage_one_facts(start)
+    runs.write(output, model, None if build else "prior", config, data, command=command, **facts)
+    return model, config
 
 
 def _shown(split: Split, teacher) -> np.ndarray:
@@ -171,7 +193,7 @@ def _shown(split: Split, teacher) -> np.ndarray:
     return (said + teacher.predict(emotion_inputs(split.images), batch_size=256, verbose=0)) / 2
 
 
-def faces_worth_drawing(split: Split) -> Split:
+def frontal_faces(split: Split) -> Split:
     """The faces of a split that are seen from the front, (m, 48, 48) uint8, all in the same light.
 
     Left out: constant pictures, such as most FER+ voters saw no face in, and those in which OpenCV's frontal

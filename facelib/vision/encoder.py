@@ -249,7 +249,7 @@ def _emotion_classifier(name: str, mode: str, mirror: bool) -> _Classifier:
     if name == "deepface":
         network = _keras(registry.load_emotion_model(name))
     else:
-        network = registry.GraphNetwork(registry.emotion_task(name))
+        network = registry.OnnxNetwork(registry.emotion_task(name))
     if mirror:
         network = registry.mirrored(network)
     if mode == "deepface":
@@ -263,7 +263,7 @@ def _emotion_classifier(name: str, mode: str, mirror: bool) -> _Classifier:
 
 def _gender_classifier(name: str, mode: str) -> _Classifier:
     if name == "facelib":
-        network = registry.GraphNetwork("gender")
+        network = registry.OnnxNetwork("gender")
         return _Classifier(lambda patch: alignment.resize(patch, GENDER_SIDE), network, GENDERS)
     network = _keras(registry.load_gender_model(name))
     if mode == "deepface":

@@ -41,7 +41,7 @@ def answered(task: str) -> np.ndarray:
 @pytest.mark.parametrize("task", READERS)
 def test_the_graph_equals_the_keras_model(task):
     batch, expected = inputs(task), answered(task)
-    graph = registry.GraphNetwork(task)
+    graph = registry.OnnxNetwork(task)
     answers = graph(batch)
     assert answers.shape == expected.shape == (len(batch), 2 if task == "gender" else 7)
     assert np.abs(answers - expected).max() < 1e-4

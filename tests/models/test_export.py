@@ -29,7 +29,7 @@ def test_a_graph_reads_its_numbers_from_the_weights(elsewhere):
     model.set_weights([w + rng.normal(0, 0.05, w.shape) for w in model.get_weights()])
     export.export(model, "emotion-tiny", "tiny", FACTS, {"seed": 3})
     pictures = rng.random((5, 48, 48, 1), np.float32)
-    found = registry.GraphNetwork("emotion-tiny")(pictures)
+    found = registry.OnnxNetwork("emotion-tiny")(pictures)
     np.testing.assert_allclose(found, model.predict(pictures, verbose=0), atol=1e-5)
     np.testing.assert_allclose(
         found, registry.load_shipped("emotion-tiny").predict(pictures, verbose=0), atol=1e-5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from facelib.backend import keras
 from facelib.models import masked_prior
 
 CODEBOOKS = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
@@ -24,12 +26,12 @@ def test_sums_by_hand():
     np.testing.assert_allclose(found[3], found[2] + CODEBOOKS[2, 7], rtol=1e-6)
 
 
-def test_lessons_hide_what_they_ask_for():
+def test_masked_batches_hide_what_they_ask_for():
     rng = np.random.default_rng(0)
     codes = rng.integers(8, size=(50, 2, 36, 3))
     wanted = np.eye(7)[rng.integers(7, size=50)]
     chances = np.full(50, 1 / 50)
-    draw = masked_prior.lessons(codes, wanted, chances, CODEBOOKS, without=0.25)
+    draw = masked_prior.masked_batches(codes, wanted, chances, CODEBOOKS, without=0.25)
     (vectors, known, asked, places, sums), targets = draw(np.arange(2000), rng)
     assert vectors.shape == (2000, 36, 5) and sums.shape == (2000, 12, 3, 5)
     there = np.take_along_axis(known, places, 1)
@@ -103,18 +105,47 @@ def test_sampling_follows_the_distribution():
     np.testing.assert_allclose(np.bincount(few, minlength=3) / 20000, [2 / 3, 1 / 3, 0], atol=0.015)
 
 
-def test_one_depth_at_a_time_is_the_whole_head(model):
-    """At every depth, also after another head of that size was asked, and after the weights have changed."""
+def head(seed: int):
+    """A head with random weights."""
+    rng = np.random.default_rng(seed)
+    whole = masked_prior.head(width=16, latent=5, depth=3, codes=8)
+    whole.set_weights([w + rng.normal(0, 0.1, w.shape) for w in whole.get_weights()])
+    return whole
+
+
+def test_one_depth_at_a_time_is_the_whole_head():
+    """At every depth, also beside another head of that size, and after the weights have changed."""
     rng = np.random.default_rng(4)
     place = rng.normal(size=(2, 6, 16)).astype(np.float32)
     sums = rng.normal(size=(2, 6, 3, 5)).astype(np.float32)
-    whole = model.get_layer("head")
-    other = masked_prior.head(width=16, latent=5, depth=3, codes=8)
-    for each in (whole, other, whole):
+    one, other = head(0), head(1)
+    for each in (one, other, one):
         each.set_weights([w + rng.normal(0, 0.1, w.shape) for w in each.get_weights()])
-        expected, one = each.predict_on_batch([place, sums]), masked_prior.OneDepth(each)
+        expected, alone = each.predict_on_batch([place, sums]), masked_prior.one_depth_heads(each)
         for d in (0, 2, 1):
-            np.testing.assert_allclose(one(place, sums[:, :, d], d), expected[:, :, d], atol=1e-5)
+            found = alone[d].predict_on_batch([place, sums[:, :, d : d + 1]])
+            np.testing.assert_allclose(found[:, :, 0], expected[:, :, d], atol=1e-5)
+    assert masked_prior.one_depth_heads(one) is masked_prior.one_depth_heads(one)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="there Keras predicts in one thread at a time")
+def test_threads_sample_side_by_side(model):
+    """From two priors of one size and twice from one, each thread gets what it gets alone."""
+    rng = np.random.default_rng(3)
+    other = masked_prior.prior(width=16, blocks=2, heads=2, latent=5, depth=3, codes=8)
+    other.set_weights([w + rng.normal(0, 0.3, w.shape) for w in other.get_weights()])
+
+    def draw(job) -> np.ndarray:
+        prior, seed = job
+        wanted = np.eye(7)[np.arange(6)]
+        return masked_prior.sample(prior, CODEBOOKS, wanted, np.random.default_rng(seed), steps=6)
+
+    jobs = [(model, 0), (other, 0), (model, 1), (other, 1)]
+    alone = [draw(job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        for job, expected, found in zip(5 * jobs, 5 * alone, pool.map(draw, 5 * jobs), strict=True):
+            np.testing.assert_array_equal(found, expected, str(job[1]))
+    assert (alone[0] != alone[1]).any()
 
 
 def test_guidance_moves_away_from_the_unconditional(monkeypatch):
@@ -124,7 +155,8 @@ def test_guidance_moves_away_from_the_unconditional(monkeypatch):
         def get_layer(self, name):
             return SimpleNamespace(predict_on_batch=lambda inputs: np.repeat(inputs[2][:, None], 36, 1))
 
-    monkeypatch.setattr(masked_prior, "OneDepth", lambda head: lambda place, sums, d: place)
+    same = SimpleNamespace(predict_on_batch=lambda inputs: inputs[0][:, :, None])
+    monkeypatch.setattr(masked_prior, "one_depth_heads", lambda head: [same])
     wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (400, 1))
 
     def drawn(guidance, temperature=1.0):

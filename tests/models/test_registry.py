@@ -227,9 +227,9 @@ def test_bfloat16_is_for_hardware_that_has_it(tmp_path, monkeypatch, devices, fl
 
 def test_many_pictures_are_looked_at_in_parts(monkeypatch):
     many = np.random.default_rng(0).random((18, 48, 48, 1), np.float32)
-    graph = registry.GraphNetwork("emotion-tiny")
+    graph = registry.OnnxNetwork("emotion-tiny")
     whole = graph(many)
-    monkeypatch.setattr(registry.GraphNetwork, "PART", 7)
+    monkeypatch.setattr(registry.OnnxNetwork, "PART", 7)
     np.testing.assert_allclose(graph(many), whole, atol=1e-6)
     assert graph(many[:0]).shape == (0, 7)
 
@@ -240,4 +240,4 @@ def test_unknown_networks():
     ):
         registry.load_emotion_model("vgg")
     with pytest.raises(InputError, match="no weights called 'age' are shipped"):
-        registry.GraphNetwork("age")
+        registry.OnnxNetwork("age")

@@ -189,7 +189,7 @@ def test_what_only_learning_needs_can_be_forgotten():
     pictures = np.random.default_rng(0).random((8, 48, 48, 1), np.float32)
     model.get_layer("quantizer").start(np.random.default_rng(1).normal(size=(64, 16)).astype(np.float32), 64)
     before = ops.convert_to_numpy(model(pictures))
-    vqvae.forget(model)
+    vqvae.clear_averages(model)
     np.testing.assert_array_equal(model(pictures), before)
     assert not any(ops.convert_to_numpy(stage.sums).any() for stage in model.get_layer("quantizer").stages)
 
@@ -206,4 +206,4 @@ def test_measures():
     found = vqvae.quality(pictures, np.stack([pictures[0] + 0.1, pictures[0] + 0.01]))
     assert abs(found["psnr"] - 30) < 1e-3  # 20 and 40 dB
     codes = np.array([0, 0, 1, 1, 2, 2, 3, 3] * 9).reshape(2, 6, 6, 1)
-    assert vqvae.use(codes, 8) == {"used": 0.5, "perplexity": pytest.approx(4)}
+    assert vqvae.codebook_usage(codes, 8) == {"used": 0.5, "perplexity": pytest.approx(4)}

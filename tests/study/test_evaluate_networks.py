@@ -66,9 +66,9 @@ def test_in_the_mirror(home, monkeypatch):
     np.testing.assert_allclose(given[0] + given[1], whole, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", registry.SHIPPED)
+@pytest.mark.parametrize("name", registry.EMOTION_TASKS)
 def test_shipped_networks_give_probabilities(name):
-    if registry.SHIPPED[name] not in registry.shipped():
+    if registry.EMOTION_TASKS[name] not in registry.shipped():
         pytest.skip(f"{name} is not shipped yet")
     probabilities = evaluate_networks.load_network(name)(
         np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
@@ -83,9 +83,7 @@ def test_unknown_networks_and_empty_splits(home):
     data = load_toyfaces(n=1200)
     empty = type(data.train)(data.train.images[:0], data.train.labels[:0])
     with pytest.raises(InputError, match="no rows in Training"):
-        evaluate_networks.emotion(
-            replace(data, train=empty), "Training"
-        )
+        evaluate_networks.emotion(replace(data, train=empty), "Training")
 
 
 def test_speed_is_measured_in_turns(home, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from facelib.errors import InputError
+from facelib.models import registry
 from facelib.training import loop
 from facelib.training.augmentation import Augmentation
 
@@ -40,7 +41,7 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 128)
     images = (rng.integers(0, 100, (128, 8, 8)) + 130 * labels[:, None, None]).astype(np.uint8)
-    recipe = loop.Recipe(
+    config = loop.TrainingConfig(
         epochs=epochs,
         batch_size=32,
         learning_rate=learning_rate,
@@ -56,7 +57,7 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
 
     targets = np.eye(2, dtype=np.float32)[labels]
     return loop.fit(
-        build, images, targets, recipe, folder, 8,
+        build, images, targets, config, folder, 8,
         validate=validate, resume=resume, progress=progress, save_every=save_every,
     )  # fmt: skip
 
@@ -76,15 +77,28 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
 
 
 def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
+    monkeypatch.setattr(registry, "precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
     one, two = (_fit(tmp_path / name, 2, mixed=True) for name in "ab")
     assert all((a == b).all() for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
     assert {w.dtype for w in one.get_weights()} == {np.dtype("float32")}
 
 
-def test_resuming_with_another_recipe_is_refused(tmp_path):
+def test_the_precision_policy_of_the_caller_stays(tmp_path):
+    import keras
+
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = _fit(tmp_path, 1)
+        assert keras.mixed_precision.dtype_policy().name == "mixed_float16"
+        assert model.layers[0].dtype_policy.name == "float32"
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def test_resuming_with_another_config_is_refused(tmp_path):
     _fit(tmp_path, 1)
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="another configuration"):
         _fit(tmp_path, 1, resume=True, learning_rate=1e-3)
 
 
@@ -118,9 +132,9 @@ def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step(tmp_path, monkeyp
 def test_batches_are_the_same_from_wherever_they_start():
     images = np.random.default_rng(0).integers(0, 256, (70, 8, 8), np.uint8)
     targets = np.eye(7, dtype=np.float32)[np.arange(70) % 7]
-    recipe = loop.Recipe(epochs=2, batch_size=16, mixup=0.5)
-    whole = list(itertools.islice(loop.batches(images, targets, recipe, 8), 6))
-    later = list(itertools.islice(loop.batches(images, targets, recipe, 8, start=4), 2))
+    config = loop.TrainingConfig(epochs=2, batch_size=16, mixup=0.5)
+    whole = list(itertools.islice(loop.batches(images, targets, config, 8), 6))
+    later = list(itertools.islice(loop.batches(images, targets, config, 8, start=4), 2))
     for (x, y), (u, v) in zip(whole[4:], later, strict=True):
         assert (x == u).all() and (y == v).all()
     assert not np.array_equal(whole[0][0], whole[4][0])  # another pass, another order
@@ -129,20 +143,20 @@ def test_batches_are_the_same_from_wherever_they_start():
 
 def test_targets_may_change_as_the_run_goes_on():
     images, ones = np.zeros((64, 8, 8), np.uint8), np.ones((64, 2), np.float32)
-    recipe = loop.Recipe(epochs=2, batch_size=16, augmentation=STILL)
-    stream = loop.batches(images, lambda share: share * ones, recipe, 8)
+    config = loop.TrainingConfig(epochs=2, batch_size=16, augmentation=STILL)
+    stream = loop.batches(images, lambda share: share * ones, config, 8)
     assert [float(y[0, 0]) for _, y in itertools.islice(stream, 8)] == [i / 8 for i in range(8)]
 
 
 def test_mixing_mixes_pictures_and_targets_alike():
     labels = np.arange(64) % 2
     images = np.broadcast_to((labels * 255).astype(np.uint8)[:, None, None], (64, 8, 8))
-    recipe = loop.Recipe(epochs=1, batch_size=64, mixup=1.0, augmentation=STILL)
-    x, y = next(loop.batches(images, np.eye(2, dtype=np.float32)[labels], recipe, 8))
+    config = loop.TrainingConfig(epochs=1, batch_size=64, mixup=1.0, augmentation=STILL)
+    x, y = next(loop.batches(images, np.eye(2, dtype=np.float32)[labels], config, 8))
     np.testing.assert_allclose(x[:, 0, 0, 0], y[:, 1], atol=1e-6)
     assert ((y > 0.01) & (y < 0.99)).any()
 
 
 def test_too_few_pictures_for_a_batch(tmp_path):
     with pytest.raises(InputError, match="3 pictures are fewer than one batch of 128"):
-        loop.fit(None, np.zeros((3, 8, 8), np.uint8), np.ones((3, 2)), loop.Recipe(), tmp_path, 8)
+        loop.fit(None, np.zeros((3, 8, 8), np.uint8), np.ones((3, 2)), loop.TrainingConfig(), tmp_path, 8)

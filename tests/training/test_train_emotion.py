@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from facelib.data import synthetic_faces
 from facelib.emotions import Split
 from facelib.errors import InputError
-from facelib.models import emotion, registry
+from facelib.models import emotion
 from facelib.training import runs, train_emotion, train_generator
 
 #: Pictures of noise are all alike to a network that averages over places, unless their light differs.
@@ -52,28 +49,23 @@ def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path
             return np.full((len(inputs), 7), 1 / 7)
 
     image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
-    answers = train_emotion._lesson([Teacher()], image, tmp_path, lambda line: None)
+    answers = train_emotion.teacher_predictions([Teacher()], image, tmp_path, lambda line: None)
     np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
     left, _, middle, mirrored, right, _ = (255 * inputs[0, 24, :, 0] for inputs in seen)
     np.testing.assert_allclose(mirrored, np.arange(48)[::-1], atol=1e-4)
     np.testing.assert_allclose(middle, np.arange(48), atol=1e-4)
     np.testing.assert_allclose(left[3:], np.arange(45), atol=1e-4)
     np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
-    again = train_emotion._lesson([], image, tmp_path, lambda line: None)  # asked once, kept
+    again = train_emotion.teacher_predictions([], image, tmp_path, lambda line: None)  # asked once, kept
     np.testing.assert_array_equal(again, answers)
 
 
 @pytest.mark.parametrize("train", [train_emotion.train_emotion, train_generator.train_prior])
-def test_a_second_course_needs_a_first(train, tmp_path):
+def test_stage_two_needs_stage_one(train, tmp_path):
     with pytest.raises(InputError, match="no finished run to go on from"):
         train(None, tmp_path / "second", start=tmp_path / "first")
-
-
-def test_the_card_of_a_second_course_says_what_the_first_was():
-    card = registry.card("prior")
-    assert runs.course_of(Path("shipped")) == {k: card[k] for k in ("recipe", "weights_digest")}
     with pytest.raises(InputError, match="lost the head"):
-        train_emotion.train_emotion(None, Path(), start=Path("shipped"))
+        train_emotion.train_emotion(None, tmp_path, start="shipped")
 
 
 def test_the_loss_is_the_sum_of_both_heads():
@@ -94,7 +86,7 @@ def test_what_is_shipped_answers_as_what_was_trained(name):
         [np.abs(w + rng.normal(0, 0.2, w.shape)) if w.ndim == 1 else w for w in trained.get_weights()]
     )
     bias = rng.normal(size=7)
-    shipped = emotion.finish(trained, name, 1.7, bias - bias.mean())
+    shipped = emotion.fold_batch_norm(trained, name, 1.7, bias - bias.mean())
     pictures = rng.random((3, 48, 48, 1), np.float32) * BRIGHT[:3]
     logs = np.log(trained.predict(pictures, verbose=0)[:, :7]) / 1.7 + bias
     expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
@@ -106,7 +98,7 @@ def test_what_is_shipped_answers_as_what_was_trained(name):
 
 
 def test_sizes():
-    assert emotion.columns().count_params() <= 10_000_000
+    assert emotion.two_branch_network().count_params() <= 10_000_000
     assert emotion.emotion_network("tiny", shipped=True).count_params() <= 100_000
 
 
@@ -117,34 +109,30 @@ def finished(name: str, seed: int):
     return model
 
 
-def test_two_columns_answer_with_the_mean_of_their_logits():
-    columns = [finished(name, i) for i, name in enumerate(emotion.COLUMNS)]
+def test_two_branches_predict_the_mean_of_their_logits():
+    branches = [finished(name, i) for i, name in enumerate(emotion.BRANCHES)]
     pictures = np.random.default_rng(0).random((5, 48, 48, 1), np.float32) * BRIGHT
-    logs = np.mean([np.log(column.predict(pictures, verbose=0)) for column in columns], axis=0) / 1.3
+    logs = np.mean([np.log(branch.predict(pictures, verbose=0)) for branch in branches], axis=0) / 1.3
     logs += np.arange(7) / 10
     expected = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
-    found = emotion.join(columns, 1.3, np.arange(7) / 10).predict(pictures, verbose=0)
+    found = emotion.merge_branches(branches, 1.3, np.arange(7) / 10).predict(pictures, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(found, axis=0).max() > 1e-3
 
 
-def test_runs_of_columns_are_joined(tmp_path):
-    folders = [tmp_path / name for name in emotion.COLUMNS]
-    with pytest.raises(InputError, match="no finished run is there; train it first"):
-        train_emotion.join(None, folders)
-    for number, folder in enumerate(folders):
-        folder.mkdir()
-        finished(folder.name, number).save_weights(folder / runs.FINISHED)
-        facts = {"architecture": folder.name, "recipe": {"seed": 5 + number}, "command": f"train {number}"}
-        (folder / runs.RECORD).write_text(json.dumps(facts))
+def test_runs_of_two_branches_are_merged(tmp_path):
+    folders = [tmp_path / name for name in emotion.BRANCHES]
     data = synthetic_faces.load_toyfaces(n=300, seed=0)
-    model, recipe = train_emotion.join(data, folders)
-    assert recipe["seed"] == 5 and runs.record(folders[1])["command"] == "train 1"
-    assert model.predict(emotion.emotion_inputs(data.public_test.images[:3]), verbose=0).shape == (
-        3,
-        7,
-    )
-    with pytest.raises(
-        InputError, match="columns are runs of deep, plain, in this order, not of plain, deep"
-    ):
-        train_emotion.join(data, folders[::-1])
+    with pytest.raises(InputError, match="no finished run is there; train it first"):
+        train_emotion.merge_runs(data, tmp_path / "both", folders)
+    for number, folder in enumerate(folders):
+        network, command = finished(folder.name, number), f"train {number}"
+        runs.write(folder, network, folder.name, {"seed": 5 + number}, data, command=command)
+    model, config = train_emotion.merge_runs(data, tmp_path / "both", folders)
+    record = runs.record(tmp_path / "both")
+    assert config["seed"] == 5 and record["columns"][1]["command"] == "train 1"
+    inputs = emotion.emotion_inputs(data.public_test.images[:3])
+    again = runs.load_run(tmp_path / "both").predict(inputs, verbose=0)
+    np.testing.assert_array_equal(again, model.predict(inputs, verbose=0))
+    with pytest.raises(InputError, match="columns are runs of deep, plain, in this order, not of plain"):
+        train_emotion.merge_runs(data, tmp_path / "both", folders[::-1])
