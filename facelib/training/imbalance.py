@@ -1,4 +1,4 @@
-"""Cures for imbalance, in three places: what the loss weighs (``class_weights``), what it compares
+"""Methods against imbalance, in three places: what the loss weighs (``class_weights``), what it compares
 (``make_loss``) and what a batch looks like (``resample``). All see the training split only: a test picture
 that was interpolated, or copied into the training set, would make every later number a lie.
 """
