@@ -74,7 +74,9 @@ def _fit(folder, epochs, resume=False, stop=None, learning_rate=0.1, mixed=False
 def test_an_interrupted_run_ends_like_one_that_was_not(stop, step, save_every, stored, tmp_path, monkeypatch):
     """Of four steps an epoch; it goes on at the last step that was saved."""
 
-    def breaking(*arguments, steps=itertools.count(), batches=loop.batches):
+    steps, batches = itertools.count(), loop.batches
+
+    def breaking(*arguments):
         for batch in batches(*arguments):
             if next(steps) == step:
                 raise Stop

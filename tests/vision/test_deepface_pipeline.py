@@ -268,6 +268,7 @@ def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="facelib data fetch deepface-gender"):
         deepface.load_gender()
     home = "USERPROFILE" if os.name == "nt" else "HOME"
+    places = (f"{home}/.deepface/weights", "DEEPFACE_HOME/.deepface/weights", "FACELIB_HOME/data/deepface")
     # each new place comes before those already filled
     for folder in (
         f"{home}/.deepface/weights",
