@@ -65,9 +65,8 @@ def test_each_face_draws_its_own_guidance(generator, asked):
     first, second, one = (call["guidance"] for call in asked)
     assert first.shape == (40,) and 0 <= first.min() < 1 and 4 < first.max() <= 5
     assert (first == second).all() and (faces[0] == faces[1]).all() and one == 2
-    assert asked[0]["temperature"] == pytest.approx(
-        [0.9, 0.9 * models_generator.FINEST_TEMPERATURE]
-    )  # of two depths
+    of_two_depths = [0.9, 0.9 * models_generator.FINEST_TEMPERATURE]
+    assert asked[0]["temperature"] == pytest.approx(of_two_depths)
     generator.between("fear", "sad", 3, guidance=(0, 5))
     assert asked[-1]["guidance"] == 2.5
 

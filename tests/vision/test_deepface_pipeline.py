@@ -270,11 +270,7 @@ def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch):
     home = "USERPROFILE" if os.name == "nt" else "HOME"
     places = (f"{home}/.deepface/weights", "DEEPFACE_HOME/.deepface/weights", "FACELIB_HOME/data/deepface")
     # each new place comes before those already filled
-    for folder in (
-        f"{home}/.deepface/weights",
-        "DEEPFACE_HOME/.deepface/weights",
-        "FACELIB_HOME/data/deepface",
-    ):
+    for folder in places:
         path = tmp_path / folder / name
         path.parent.mkdir(parents=True)
         path.write_bytes(b"damaged")

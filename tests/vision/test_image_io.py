@@ -184,11 +184,10 @@ def test_no_permission():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1)])
-def test_thin_pictures_are_read(shape, tmp_path, encoder):
+def test_thin_pictures_are_read(shape, tmp_path):
     for name in ("thin.png", "thin.jpg"):
         Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / name)
         assert image_io.read_image(tmp_path / name).shape == (*shape, 3)
-        assert encoder(tmp_path / name) == []
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow comments on some of the damage
