@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from facelib.data import degradation, synthetic_faces
 from facelib.data.synthetic_drawing import EMOTION_UNITS, PROTOTYPES, UNITS, traits
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS
+from facelib.emotions import EMOTIONS, FERPLUS, OFFICIAL_COUNTS
 
 N = 6000
 
@@ -69,7 +69,7 @@ def test_pictures_without_a_face_are_few_and_the_voters_see_it(data):
         assert (split.votes[~faceless, no_face] == 0).all()
 
 
-def test_noise_hits_fear_hardest_and_the_voters_side_with_the_truth(data):
+def test_noise_hits_fear_hardest(data):
     labels, truth = data.train.labels, data.extra["Training"]
     face = truth.kind == 0
     holds = [np.mean(truth.emotion[face & (labels == k)] == k) for k in range(7)]
@@ -77,10 +77,6 @@ def test_noise_hits_fear_hardest_and_the_voters_side_with_the_truth(data):
     assert np.argmin(holds) == fear and holds[fear] < 0.65 and min(np.delete(holds, fear)) > 0.75
     wrong = truth.emotion[face & (labels == fear) & (truth.emotion != fear)]
     assert set(np.bincount(wrong, minlength=7).argsort()[-3:]) == {4, 5, 6}  # sad, surprise, neutral
-    majority = data.train.votes.argmax(1)
-    seen = np.array([FERPLUS_TO_FER.get(column, -1) for column in range(10)])[majority]
-    assert np.mean(seen[face] == truth.emotion[face]) > 0.85
-    assert np.mean(seen[face & (labels == fear)] == fear) < 0.65
 
 
 def test_softness_and_compression_leave_their_marks(data):
@@ -161,16 +157,6 @@ def test_eyes_are_dark_spots_where_the_truth_says(data):
     mean = data.train.images[clear].mean(0)
     eye = tuple(np.rint(truth.eyes[clear, 0].mean(0)).astype(int)[::-1])
     assert mean[eye] < mean[eye[0] + 8, eye[1]] - 15  # darker than the cheek below
-
-
-def test_a_linear_model_reads_the_expressions(data):
-    truth = data.extra["Training"]
-    face = np.flatnonzero((truth.kind == 0) & (truth.duplicate_of < 0))[:2000]
-    small = data.train.images[face].reshape(-1, 16, 3, 16, 3).mean((2, 4)).reshape(len(face), -1) / 255
-    small = np.column_stack([small - small.mean(1, keepdims=True), np.ones(len(face))])
-    seen, unseen, wanted = small[:1500], small[1500:], np.eye(7)[truth.emotion[face[:1500]]]
-    ridge = np.linalg.solve(seen.T @ seen + 3 * np.eye(257), seen.T @ wanted)
-    assert np.mean((unseen @ ridge).argmax(1) == truth.emotion[face[1500:]]) > 0.5  # "happy" gives 0.24
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, (120, 160)), (5, (240, 200)), (7, (160, 320))])

@@ -250,13 +250,6 @@ class TestPeer:
 # --- networks and their files -------------------------------------------------------------------------
 
 
-def test_emotion_dropout_is_a_choice():
-    x = np.random.default_rng(0).random((1, 48, 48, 1), np.float32)
-    still, noisy = deepface.emotion_network(0.0), deepface.emotion_network(0.5)
-    np.testing.assert_array_equal(still(x, training=True), still(x))
-    assert not np.allclose(noisy(x, training=True), noisy(x))
-
-
 def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch):
     name = deepface.WEIGHT_FILES["emotion"]
     for variable in ("FACELIB_HOME", "DEEPFACE_HOME", "HOME", "USERPROFILE"):
