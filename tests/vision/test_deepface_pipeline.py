@@ -322,16 +322,6 @@ def test_what_is_no_picture_is_refused():
         deepface_pipeline.extract_faces(np.zeros((9, 9, 3)))
 
 
-def test_network_input_letterboxes_in_bgr():
-    crop = np.zeros((60, 80, 3), np.uint8)
-    crop[...] = (255, 51, 0)
-    square = deepface_pipeline.network_input(crop)
-    assert square.shape == (224, 224, 3) and square.dtype == np.float32
-    filled = square.any(axis=2)
-    assert filled.sum() == 224 * 168 and filled[28:196].all()
-    np.testing.assert_allclose(square[112, 112], (0, 0.2, 1), atol=1e-6)
-
-
 def test_a_crop_of_zeros_and_ones_is_not_divided():
     assert deepface_pipeline.network_input(np.ones((20, 20, 3), np.uint8)).max() == 1
     assert deepface_pipeline.network_input(np.full((20, 20, 3), 2, np.uint8)).max() < 0.01
