@@ -1,4 +1,4 @@
-"""Synthetic faces: shape, proportions, troubles as the truth reports them, and the same bytes everywhere."""
+"""Synthetic faces: shape, proportions, troubles as the truth reports them, and the same bytes from one seed."""
 
 from __future__ import annotations
 
