@@ -1,4 +1,4 @@
-"""Synthetic faces: shape, proportions, troubles as the truth reports them, and the same bytes from one seed."""
+"""Synthetic faces: shape, proportions, troubles as the truth reports them, and one seed, one set."""
 
 from __future__ import annotations
 
