@@ -20,7 +20,7 @@ import pytest
 from facelib import paths
 from facelib.data import fer2013, ferplus
 from facelib.data.fer2013 import describe, import_fer2013, load_fer2013
-from facelib.data.fer2013_readers import USAGES, Rows, match_rows
+from facelib.data.fer2013_readers import USAGES
 from facelib.emotions import EMOTIONS, FERPLUS
 from facelib.errors import InputError
 from fer2013_forms import (
@@ -192,15 +192,6 @@ KILLS = {
             os.kill(os.getpid(), signal.SIGKILL)
         fer2013.np.savez = half
         """,
-    # All of it, under its temporary name.
-    "before the rename": """
-        rename = os.replace
-        def die(a, b):
-            if str(b).endswith(".npz"):
-                os.kill(os.getpid(), signal.SIGKILL)
-            rename(a, b)
-        os.replace = die
-        """,
     # The cache is whole, but the import is not yet remembered.
     "before the memo": """
         fer2013._memo = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -324,15 +315,3 @@ class TestReal:
         error = np.abs(table.images.astype(np.int16) - folders.images)
         assert error.max() <= 16 and error.mean() < 2  # JPEG at quality 95
         assert len({image.tobytes() for image in table.images}) == 34_036
-
-    def test_kaggles_random_numbers_are_put_in_order_by_the_table(self, real):
-        start = len(real[0].train)  # the training split takes the same way for twenty seconds
-        originals, pictures = (data.whole[start:] for data in real[:2])
-        labels = originals.labels.astype(np.uint8)
-        usages = np.repeat(np.uint8([1, 2]), [len(real[0].public_test), len(real[0].private_test)])
-        order = np.random.default_rng(0).permutation(len(labels))
-        shuffled = Rows(pictures.images[order], labels[order], usages[order], pictures=True)
-        row = match_rows(shuffled, Rows(originals.images, labels, usages))
-        assert np.array_equal(np.sort(row), np.arange(len(labels)))
-        # Equal pictures may change places; every picture must come to a row with its own pixels.
-        assert np.abs(originals.images[row].astype(np.int16) - pictures.images[order]).max() <= 16

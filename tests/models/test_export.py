@@ -38,22 +38,3 @@ def test_a_graph_reads_its_numbers_from_the_weights(elsewhere):
     assert graph.stat().st_size < weights.stat().st_size / 4  # it has no copy of them
     card = json.loads((elsewhere / "emotion-tiny.json").read_text())
     assert card["recipe"] == {"seed": 3} and card["parameters"] == model.count_params()
-
-
-def test_arrays_lie_in_one_piece_or_are_compressed(tmp_path):
-    import h5py
-
-    values = np.linspace(-1, 1, 5000).astype(np.float16).reshape(50, 100)
-    for compress in (False, True):
-        path = tmp_path / f"{compress}.h5"
-        with h5py.File(path, "w") as file:
-            file["layer/vars/0"] = values.astype(np.float32)
-            file["layer"].attrs["name"] = "dense"
-        export._pack(path, compress)
-        with h5py.File(path) as file:
-            array = file["layer/vars/0"]
-            assert array.dtype == np.float16 and (array[()] == values).all()
-            assert file["layer"].attrs["name"] == "dense"
-            if not compress:
-                start = array.id.get_offset()
-                assert path.read_bytes()[start : start + values.nbytes] == values.tobytes()

@@ -96,15 +96,6 @@ def test_sampling_keeps_what_is_kept_and_repeats_itself(model):
     assert fresh.min() >= 0 and fresh.max() < 8 and len(np.unique(fresh)) == 8
 
 
-def test_sampling_follows_the_distribution():
-    rng = np.random.default_rng(0)
-    logits = np.log(np.array([0.6, 0.3, 0.1]))
-    many = masked_prior._choose(np.broadcast_to(logits, (20000, 3)), 1.0, rng)
-    np.testing.assert_allclose(np.bincount(many) / 20000, [0.6, 0.3, 0.1], atol=0.015)
-    few = masked_prior._choose(np.broadcast_to(logits, (20000, 3)), 0.8, rng)
-    np.testing.assert_allclose(np.bincount(few, minlength=3) / 20000, [2 / 3, 1 / 3, 0], atol=0.015)
-
-
 def head(seed: int):
     """A head with random weights."""
     rng = np.random.default_rng(seed)
@@ -159,18 +150,16 @@ def test_guidance_moves_away_from_the_unconditional(monkeypatch):
     monkeypatch.setattr(masked_prior, "one_depth_heads", lambda head: [same])
     wanted = np.tile([1.0, 0, 0, 0, 0, 0, 0], (400, 1))
 
-    def drawn(guidance, temperature=1.0):
-        rng = np.random.default_rng(0)
-        return (
-            masked_prior.sample(Fixed(), np.zeros((1, 7, 5), np.float32), wanted, rng, guidance, temperature)
-            == 0
-        )
+    def drawn(guidance, temperature=1.0, **options):
+        rng, books = np.random.default_rng(0), np.zeros((1, 7, 5), np.float32)
+        return masked_prior.sample(Fixed(), books, wanted, rng, guidance, temperature, **options) == 0
 
     expected = {g: np.exp(g) / (np.exp(g) + 6) for g in (1.0, 1.5, 3.0)}
     np.testing.assert_allclose([drawn(g).mean() for g in (1.0, 3.0)], [expected[1], expected[3]], atol=0.015)
     each = drawn(np.repeat([1.0, 3.0], 200))  # each face its own
     np.testing.assert_allclose([each[:200].mean(), each[200:].mean()], [expected[1], expected[3]], atol=0.02)
     assert drawn(3.0, np.array([2.0])).mean() == pytest.approx(expected[1.5], abs=0.015)  # and each depth
+    assert drawn(3.0, top_p=0.7).all() and not drawn(3.0, top_p=0.8).all()  # the likeliest has 0.77
 
 
 def test_each_depth_has_its_temperature(model):

@@ -182,24 +182,6 @@ def test_losses_are_what_their_papers_say():
         make_loss("hinge", labels)
 
 
-def detour(picture, parents):
-    """How much longer the way between two parents is through ``picture``, at best, in gray levels."""
-    flat = parents.reshape(len(parents), -1).astype(np.float32)
-    away = np.linalg.norm(flat - picture.reshape(-1).astype(np.float32), axis=1)
-    apart = np.linalg.norm(flat[:, None] - flat[None, np.argsort(away)[:3]], axis=2)
-    longer = away[:, None] + away[None, np.argsort(away)[:3]] - apart
-    return longer[apart > 0].min() / 48
-
-
-def test_synthetic_pictures_lie_between_two_of_their_class(data, resampled):
-    new, rows = resampled["smote"].train, resampled["smote"].extra["provenance"]
-    for at in np.flatnonzero(rows < 0)[::30]:
-        assert detour(new.images[at], data.train.images[data.train.labels == new.labels[at]]) < 1
-    happy = data.train.images[data.train.labels == 3].astype(int)  # a mixture of another class is far off
-    mixture = (happy[0] + happy[1]) // 2
-    assert detour(mixture, data.train.images[data.train.labels == 2]) > 5
-
-
 @pytest.mark.parametrize("how", ["over", "under", *INTERPOLATING])
 def test_another_seed_gives_another_set(data, resampled, how):
     """That the same seed gives the same bytes, is proved above: there it also had other test splits."""

@@ -20,7 +20,7 @@ class Stop(Exception):
     pass
 
 
-def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed=False, save_every=1e9):
+def _fit(folder, epochs, resume=False, stop=None, learning_rate=0.1, mixed=False, save_every=1e9):
     """A network of 50 parameters that learns whether a picture is bright."""
     import keras
 
@@ -35,7 +35,7 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
         )
 
     def progress(line):
-        if stop_after and line.startswith(f"epoch {stop_after}/"):
+        if stop and line.startswith(stop):
             raise Stop
 
     rng = np.random.default_rng(0)
@@ -62,18 +62,41 @@ def _fit(folder, epochs, resume=False, stop_after=None, learning_rate=0.1, mixed
     )  # fmt: skip
 
 
-def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path):
-    whole = _fit(tmp_path / "whole", 5)
-    with pytest.raises(Stop):
-        _fit(tmp_path / "cut", 5, stop_after=2)
-    with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
-        assert stored["step"] == 4  # of 4 an epoch: the second is announced before it is saved
-    resumed = _fit(tmp_path / "cut", 5, resume=True)
+@pytest.mark.parametrize(
+    ("stop", "step", "save_every", "stored"),
+    [
+        ("epoch 2/", None, 1e9, 4),  # the second epoch is logged before it is saved
+        (None, 6, 1e9, 4),
+        (None, 6, 0, 6),
+    ],
+    ids=["after an epoch", "within an epoch", "within an epoch, saved at each step"],
+)
+def test_an_interrupted_run_ends_like_one_that_was_not(stop, step, save_every, stored, tmp_path, monkeypatch):
+    """Of four steps an epoch; it goes on at the last step that was saved."""
+
+    steps, batches = itertools.count(), loop.batches
+
+    def breaking(*arguments):
+        for batch in batches(*arguments):
+            if next(steps) == step:
+                raise Stop
+            yield batch
+
+    whole = _fit(tmp_path / "whole", 4)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(loop, "batches", breaking)
+        _fit(tmp_path / "cut", 4, stop=stop, save_every=save_every)
+    with np.load(tmp_path / "cut" / "checkpoint.npz") as checkpoint:
+        assert checkpoint["step"] == stored
+    resumed = _fit(tmp_path / "cut", 4, resume=True)
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    log = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in log] == [1, 2, 3, 4, 5]
-    assert log[-1]["accuracy_held"] > 0.9
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    assert [row["epoch"] for row in logs[1]] == [1, 2, 3, 4] and logs[1][-1]["accuracy_held"] > 0.9
+    np.testing.assert_allclose(*([row["loss"] for row in log] for log in logs), rtol=1e-5)
 
 
 def test_two_runs_with_one_seed_are_equal_in_mixed_precision(tmp_path, monkeypatch):
@@ -100,33 +123,6 @@ def test_resuming_with_another_config_is_refused(tmp_path):
     _fit(tmp_path, 1)
     with pytest.raises(InputError, match="another configuration"):
         _fit(tmp_path, 1, resume=True, learning_rate=1e-3)
-
-
-def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step(tmp_path, monkeypatch):
-    whole = _fit(tmp_path / "whole", 3)
-    steps = itertools.count()
-    true_batches = loop.batches
-
-    def breaking(*arguments):
-        for batch in true_batches(*arguments):
-            if next(steps) == 6:  # the second epoch's third step
-                raise Stop
-            yield batch
-
-    monkeypatch.setattr(loop, "batches", breaking)
-    with pytest.raises(Stop):
-        _fit(tmp_path / "cut", 3, save_every=0)
-    monkeypatch.undo()
-    with np.load(tmp_path / "cut" / "checkpoint.npz") as stored:
-        assert stored["step"] == 6
-    resumed = _fit(tmp_path / "cut", 3, resume=True)
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("whole", "cut")
-    ]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
 def test_batches_are_the_same_from_wherever_they_start():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,6 @@ from facelib.emotions import EMOTIONS, GENDERS
 from facelib.errors import InputError
 from facelib.models import deepface
 from facelib.vision import deepface_pipeline
-from helpers import modules_after
 
 PHOTOS = paths.PACKAGE.parent.parent / "shared" / "data" / "photos"
 MISSING = [n for n in ("deepface", "tensorflow", "tf_keras", "gdown") if not importlib.util.find_spec(n)]
@@ -87,6 +87,13 @@ def pictures() -> dict[str, np.ndarray]:
         "none": skimage.data.brick()[..., None].repeat(3, axis=2),
         "tiny": astronaut[100:101, 200:203],
     }
+
+
+#: How many faces the deepface package finds in them.
+FACES = {
+    "astronaut": 1, "tilted": 1, "three eyes": 1, "nine neighbours": 0, "cut": 1, "cut right": 1, "odd": 1,
+    "many": 4, "none": 0, "tiny": 0,
+}  # fmt: skip
 
 
 def crops() -> list[np.ndarray]:
@@ -184,23 +191,11 @@ class TestPeer:
     def test_crops_equal_to_the_pixel(self, theirs, name):
         image = pictures()[name] if name in pictures() else photograph(name)
         ours, expected = deepface_pipeline.extract_faces(image), their_faces(theirs, name)
+        assert len(expected) == FACES.get(name, len(expected)), "a branch is no longer reached"
         assert [(face.box, face.eyes, face.confidence) for face in ours] == [row[:3] for row in expected]
         for face, row in zip(ours, expected, strict=True):
             np.testing.assert_array_equal(face.crop, row[3])
             np.testing.assert_array_equal(deepface_pipeline.network_input(face.crop), row[4])
-
-    def test_the_pictures_reach_every_branch(self, theirs):
-        faces = {name: their_faces(theirs, name) for name in pictures()}
-        counts = {name: len(rows) for name, rows in faces.items()}
-        assert counts == {
-            "astronaut": 1, "tilted": 1, "three eyes": 1, "nine neighbours": 0, "cut": 1, "cut right": 1,
-            "odd": 1, "many": 4, "none": 0, "tiny": 0,
-        }  # fmt: skip
-        assert [row[1] is None for row in faces["many"]].count(True) == 1, "one face without eyes"
-        ((_, (left, right), *_),) = faces["tilted"]
-        assert abs(right[1] - left[1]) >= 5, "the tilted face has to be turned back"
-        ((box, _, _, crop, *_),) = faces["cut"]
-        assert box[:2] == (0, 0) and (crop == 0).all(axis=2).mean() > 0.1, "the cut face leaves the edge"
 
     def test_emotion_equals(self, theirs, emotion_file):
         model = deepface.load_emotion(emotion_file)
@@ -255,26 +250,7 @@ class TestPeer:
 # --- networks and their files -------------------------------------------------------------------------
 
 
-def test_emotion_network_is_the_size_of_deepfaces():
-    model = deepface.emotion_network()
-    assert model.count_params() == 1_485_831
-    assert model.input_shape == (None, 48, 48, 1) and model.output_shape == (None, 7)
-    out = np.asarray(model(np.random.default_rng(0).random((3, 48, 48, 1), np.float32)))
-    np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-5)
-
-
-def test_emotion_dropout_is_a_choice():
-    x = np.random.default_rng(0).random((1, 48, 48, 1), np.float32)
-    still, noisy = deepface.emotion_network(0.0), deepface.emotion_network(0.5)
-    np.testing.assert_array_equal(still(x, training=True), still(x))
-    assert not np.allclose(noisy(x, training=True), noisy(x))
-
-
-def test_importing_costs_nothing():
-    assert not modules_after("import facelib.vision.deepface_pipeline") & {"keras", "tensorflow"}
-
-
-def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch, emotion_file):
+def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch):
     name = deepface.WEIGHT_FILES["emotion"]
     for variable in ("FACELIB_HOME", "DEEPFACE_HOME", "HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
@@ -285,16 +261,14 @@ def test_weights_are_looked_for_in_three_places(tmp_path, monkeypatch, emotion_f
     with pytest.raises(InputError, match="facelib data fetch deepface-gender"):
         deepface.load_gender()
     home = "USERPROFILE" if os.name == "nt" else "HOME"
+    places = (f"{home}/.deepface/weights", "DEEPFACE_HOME/.deepface/weights", "FACELIB_HOME/data/deepface")
     # each new place comes before those already filled
-    for mark, folder in enumerate(
-        (f"{home}/.deepface/weights", "DEEPFACE_HOME/.deepface/weights", "FACELIB_HOME/data/deepface")
-    ):
-        model = deepface.load_emotion(emotion_file)
-        *rest, bias = model.get_weights()
-        model.set_weights([*rest, np.full_like(bias, mark)])
-        (tmp_path / folder).mkdir(parents=True)
-        model.save(tmp_path / folder / name)
-        assert deepface.load_emotion().get_weights()[-1][0] == mark
+    for folder in places:
+        path = tmp_path / folder / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"damaged")
+        with pytest.raises(InputError, match=f"^{re.escape(str(path))} does not hold"):
+            deepface.load_emotion()
 
 
 @pytest.mark.parametrize("kept", [0.5, -1, 600, 0, b"<html>Not Found</html>"])
@@ -346,16 +320,6 @@ def test_pictures_without_faces_give_none():
 def test_what_is_no_picture_is_refused():
     with pytest.raises(InputError, match="uint8"):
         deepface_pipeline.extract_faces(np.zeros((9, 9, 3)))
-
-
-def test_network_input_letterboxes_in_bgr():
-    crop = np.zeros((60, 80, 3), np.uint8)
-    crop[...] = (255, 51, 0)
-    square = deepface_pipeline.network_input(crop)
-    assert square.shape == (224, 224, 3) and square.dtype == np.float32
-    filled = square.any(axis=2)
-    assert filled.sum() == 224 * 168 and filled[28:196].all()
-    np.testing.assert_allclose(square[112, 112], (0, 0.2, 1), atol=1e-6)
 
 
 def test_a_crop_of_zeros_and_ones_is_not_divided():

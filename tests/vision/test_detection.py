@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -110,13 +109,6 @@ def test_surest_first_and_min_confidence(haar):
     assert [face.confidence for face in kept] == [s for s in sure if s >= limit] != sure
 
 
-def test_threads_have_a_cascade_each(haar):
-    crop = np.ascontiguousarray(ASTRONAUT[:256, 96:352])
-    expected = haar(crop)
-    with ThreadPoolExecutor(4) as pool:
-        assert all(faces == expected for faces in pool.map(haar, [crop] * 12))
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1), (2, 2), (5, 5), (19, 19), (3, 300)])
 def test_no_face_in_black_specks_and_strips(shape, haar):
     assert haar(np.zeros((*shape, 3), np.uint8)) == []
@@ -126,13 +118,6 @@ def test_none_takes_the_whole_picture():
     [face] = detection.load_detector("none")(ASTRONAUT[:100, :60])
     assert face.box == (0, 0, 60, 100) and face.eyes is None and face.confidence == 1
     assert face.frame == (30, 50, 60)
-
-
-def test_load_detector():
-    assert isinstance(detection.load_detector("haar", 0.7), detection.HaarDetector)
-    assert detection.load_detector("haar", 0.7).min_confidence == 0.7
-    mine = lambda image: []
-    assert detection.load_detector(mine) is mine
 
 
 @pytest.mark.parametrize(

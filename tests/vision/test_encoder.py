@@ -260,13 +260,6 @@ def test_wrong_options(options, message):
         facelib.analyze(ASTRONAUT, **options)
 
 
-def test_min_confidence():
-    [face] = FaceEncoder(emotion=None, gender=None)(ASTRONAUT)
-    sure = face.confidence
-    assert len(FaceEncoder(emotion=None, gender=None, min_confidence=sure - 1e-6)(ASTRONAUT)) == 1
-    assert len(FaceEncoder(emotion=None, gender=None, min_confidence=min(sure + 1e-6, 1))(ASTRONAUT)) == 0
-
-
 def test_analyze_keeps_its_encoder(monkeypatch):
     made = []
 

