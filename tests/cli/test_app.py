@@ -342,6 +342,9 @@ def test_help_names_every_command(main):
         ["generate", "--emotion", "fear", "-o", "a.png", "--temperature", "0"],
         ["data"],
         ["data", "fetch", "imagenet"],
+        ["report", "--week", "1"],
+        ["report", "--lang", "de"],
+        ["report", "--date", "tomorrow"],
     ],
 )
 def test_wrong_usage(arguments, main):

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 
 from facelib.emotions import COLOURS, EMOTIONS
 from facelib.reporting import generator_figures
+from helpers import texts
 
 RNG = np.random.default_rng(0)
 
@@ -25,14 +26,6 @@ def test_a_row_of_faces_for_each_name_and_emotions_in_their_colours():
     shown = [axis.images[0].get_array() for axis in figure.axes]
     assert [image.shape for image in shown] == [(100, 300), (100, 200)]
     assert (shown[0][:96, :96] == 90).all() and (shown[0][96:] == 255).all()
-
-
-def test_learning_shows_the_epochs_that_were_measured_and_when_codes_began():
-    rows = [{"epoch": 1}, {"epoch": 2, "psnr": 20.0, "ssim": 0.5, "perplexity": 3.0}]
-    figure = generator_figures.learning(rows, started=1.5)
-    assert titles(figure) == ["PSNR, dB", "SSIM", "perplexity"]
-    points, start = figure.axes[0].lines
-    assert points.get_xydata().tolist() == [[2, 20]] and list(start.get_xdata()) == [1.5, 1.5]
 
 
 def test_codes_in_the_plane_are_alive_or_dead():
@@ -53,14 +46,6 @@ def test_a_borrowed_slope_points_from_the_code_to_the_wish():
     assert ends[0] == pytest.approx((0.1, 0.3, 1.0)) and ends[1] == pytest.approx((2.9, 2.5, 4.0))
     stairs = figure.axes[0].lines[1].get_ydata()
     assert set(np.round(stairs, 6)) == {1.0, 4.0}
-
-
-def test_each_curve_is_named_at_its_end():
-    figure = generator_figures.curves({"a": [1.0, 50.0], "b": [np.nan, 10.0]}, 100, "perplexity")
-    axis = figure.axes[0]
-    assert [text.get_text() for text in axis.texts] == ["a", "b"]
-    assert [text.get_position()[1] for text in axis.texts] == [50, 10]
-    assert [line.get_color() for line in axis.lines] == [text.get_color() for text in axis.texts]
 
 
 def test_codebooks_share_one_scale_and_dots_grow_with_use():
@@ -87,18 +72,6 @@ def test_places_that_change_take_the_emotions_colour():
     assert to_hex(full) == happy.lower() and axis.get_title() == "happy"
 
 
-def test_what_is_read_against_what_is_drawn():
-    figure = generator_figures.read_and_drawn(
-        {"a": (16.0, 0.7), "b": (20.0, 0.4), "c": (28.0, 0.6)}, arrow=("b", "a")
-    )
-    (axis,) = figure.axes
-    names = [text.get_text() for text in axis.texts if text.get_text()]
-    assert names == ["a", "b", "c"]
-    assert [c.get_offsets()[0].tolist() for c in axis.collections] == [[16, 0.7], [20, 0.4], [28, 0.6]]
-    (arrow,) = (text for text in axis.texts if not text.get_text())
-    assert tuple(arrow.xy) == (16.0, 0.7) and tuple(arrow.xyann) == (20.0, 0.4)
-
-
 def test_agreement_shows_rows_with_their_intervals():
     one = {
         "recall": dict.fromkeys(EMOTIONS, 0.5),
@@ -111,5 +84,5 @@ def test_agreement_shows_rows_with_their_intervals():
     }
     figure = generator_figures.agreement(record)
     (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == [*EMOTIONS, "mean"]
-    assert "best of 8" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts(axis.get_yticklabels()) == [*EMOTIONS, "mean"]
+    assert "best of 8" in texts(figure.legends[0])

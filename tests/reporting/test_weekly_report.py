@@ -395,18 +395,6 @@ def test_the_command_builds_what_it_can_and_says_what_it_cannot(home, capsys):
     assert "is stale" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["--week 1", "--lang de", "--date tomorrow"])
-def test_wrong_usage(words):
-    with pytest.raises(SystemExit) as stop:
-        app.main(["report", *words.split()])
-    assert stop.value.code == 2
-
-
-def test_weeks_on_the_command_line_are_those_that_there_are():
-    for week in weekly_report.WEEKS:
-        assert app.build_parser().parse_args(["report", "--week", str(week)]).week == week
-
-
 def test_authors_are_parameters(home, capsys):
     place = home / "us.yml"
     place.write_text(
