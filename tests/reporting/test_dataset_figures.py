@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import same_color
 
 from facelib.cli import app, study
 from facelib.data.synthetic_faces import load_toyfaces
-from facelib.emotions import COLOURS, EMOTIONS
+from facelib.emotions import EMOTIONS
 from facelib.reporting import dataset_figures
 from facelib.study.dataset_audit import audit, record
 from facelib.study.metrics import read_metrics
@@ -45,14 +44,6 @@ def test_counts_stand_beside_their_bars(sets):
     assert " 5,121 · 14.3%" in texts(fer) and "×16.4" in texts(ratio)
     assert toy.yaxis_inverted()  # the first emotion is at the top
     assert len(drawn(dataset_figures.class_counts({"alone": sets["drawn"]})).axes) == 2
-
-
-def test_the_contact_sheet_names_its_rows():
-    figure = drawn(dataset_figures.drawn_faces(columns=3, size=24))
-    (axis,) = figure.axes
-    rows = [text for text in axis.texts if text.get_text() in EMOTIONS]
-    assert [text.get_text() for text in rows] == list(EMOTIONS)
-    assert all(same_color(text.get_color(), colour) for text, colour in zip(rows, COLOURS))
 
 
 def test_mean_faces_and_what_sets_them_apart():
@@ -106,15 +97,6 @@ def test_twins_count_pairs(sets):
     assert axis.patches[FEAR].get_width() == pytest.approx(190 / 600)
 
 
-def test_quality_has_a_box_for_each_class(found, sets):
-    figure = drawn(dataset_figures.quality_distributions(found.rows, "drawn", sets["FER-2013"], "FER-2013"))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == list(dataset_figures.MEASURES.values())
-    assert all(len(axis.patches) == 7 for axis in figure.axes)
-    assert figure.axes[0].get_yscale() == "log"
-    assert "median of FER-2013" in texts(figure.axes[0])
-    drawn(dataset_figures.quality_distributions(found.rows, "alone"))
-
-
 def test_the_plane_puts_disgust_right_and_fear_up(sets):
     figure = drawn(dataset_figures.rare_noisy(sets))
     for axis, found in zip(figure.axes, sets.values()):
@@ -154,8 +136,7 @@ def test_the_page_of_text():
     assert max(map(len, page)) <= 120
 
 
-def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_a_page_without_votes_says_what_is_missing(data, home):
     silent = {
         name: replace(getattr(data, name), votes=None) for name in ("train", "public_test", "private_test")
     }
@@ -164,8 +145,7 @@ def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
     assert next(line for line in page.splitlines() if line.startswith("disgust")).endswith("rare")
 
 
-def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_command_prints_the_page_or_the_file(data, home, monkeypatch, capsys):
     monkeypatch.setattr(study, "load_data", lambda dataset: data)
     monkeypatch.setattr("facelib.study.dataset_audit.audit.__defaults__", (20, 0))
     assert app.main(["audit", "--dataset", "toy"]) == 0

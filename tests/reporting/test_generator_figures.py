@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_hex
 
 from facelib.emotions import COLOURS, EMOTIONS
@@ -36,28 +35,6 @@ def test_codes_in_the_plane_are_alive_or_dead():
     assert [axis.get_xlabel() for axis in figure.axes] == ["2 of 3 codes in use", "2 of 2 codes in use"]
     _, alive, dead = figure.axes[0].collections
     assert len(alive.get_offsets()) == 2 and dead.get_offsets().tolist() == [[9, 9]]
-
-
-def test_a_borrowed_slope_points_from_the_code_to_the_wish():
-    """Latent 0.1 is written as 0, whose slope is negative: to the right. Latent 2.9 is written as 3."""
-    figure = generator_figures.staircase(np.array([0.0, 3.0]), np.array([0.1, 2.9]), wish=1.0)
-    arrows = figure.axes[0].texts
-    ends = [(arrow.xyann[0], arrow.xy[0], arrow.xy[1]) for arrow in arrows]
-    assert ends[0] == pytest.approx((0.1, 0.3, 1.0)) and ends[1] == pytest.approx((2.9, 2.5, 4.0))
-    stairs = figure.axes[0].lines[1].get_ydata()
-    assert set(np.round(stairs, 6)) == {1.0, 4.0}
-
-
-def test_codebooks_share_one_scale_and_dots_grow_with_use():
-    books = RNG.normal(size=(2, 8, 5)) * np.array([1.0, 0.1])[:, None, None]
-    counts = np.array([np.arange(8), np.ones(8)])
-    figure = generator_figures.codebooks(books, counts)
-    first, second = figure.axes
-    assert titles(figure) == ["code 1", "code 2"] and first.get_xlim() == second.get_xlim()
-    spread = [axis.collections[0].get_offsets().std() for axis in (first, second)]
-    assert spread[0] > 5 * spread[1]
-    sizes = first.collections[0].get_sizes()
-    assert sizes[0] == 0 and sizes[6] == pytest.approx(2 * sizes[3])
 
 
 def test_places_that_change_take_the_emotions_colour():

@@ -83,15 +83,14 @@ def test_no_face_changes_nothing():
 
 
 @pytest.mark.parametrize("extension", ["png", "svg"])
-def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_save_figure_writes_the_same_bytes_twice(extension, home):
     written = []
     for _ in range(2):
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([0, 1], [0, 1], label="a line")
         path = plots.save_figure(figure, "07-lines", [extension], weights="0123456789abcdef")
         written.append(path.read_bytes())
-    assert path == tmp_path / "runs" / "figures" / f"07-lines.{extension}"
+    assert path == home / "runs" / "figures" / f"07-lines.{extension}"
     assert written[0] == written[1]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     if extension == "png":

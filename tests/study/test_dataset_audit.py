@@ -68,36 +68,14 @@ def test_check_scores_audits_that_find_nothing_and_everything(data, found):
         check(found, replace(data, extra={}))
 
 
-def test_counts_and_duplicates_are_those_of_plain_python(data, found):
-    everything = [image.tobytes() for _, split in data for image in split.images]
-    labels = np.concatenate([split.labels for _, split in data])
-    groups: dict[bytes, list[int]] = {}
-    for row, image in enumerate(everything):
-        groups.setdefault(image, []).append(row)
-    several = [rows for rows in groups.values() if len(rows) > 1]
-    exact = found.to_metrics()["exact_duplicates"]
-    assert exact["distinct"] == len(groups) and exact["groups"] == len(several) > 0
-    assert exact["contradictory"] == sum(len(set(labels[rows])) > 1 for rows in several) > 0
-    assert exact["groups_across_splits"] + exact["groups_within_one_split"] == exact["groups"]
-    assert exact["groups_across_splits"] == sum(min(rows) < 960 <= max(rows) for rows in several) > 0
-    for name, split in data:
-        assert found.counts.loc[name].tolist() == np.bincount(split.labels, minlength=7).tolist()
-        leaked = [name != "Training" and image.tobytes() in everything[:960] for image in split.images]
-        assert leaked_rows(data)[name].tolist() == leaked
-        assert found.rows.leaked[found.rows.split == name].tolist() == leaked
-        assert leaked_rows(data)[name].dtype == bool
-    assert leaked_rows(data)["PrivateTest"].any()
-
-
 def test_drawn_disgust_is_rare_and_drawn_fear_is_noisy(found):
     assert found.classes.index[found.classes.rare].tolist() == ["disgust"]
     assert found.classes.index[found.classes.noisy].tolist() == ["fear"]
     assert found.classes.suspect.idxmax() == "fear"
 
 
-def test_record_writes_what_was_found(data, found, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    assert record(data, found) == tmp_path / "reports" / "metrics" / "02-audit-toy.json"
+def test_record_writes_what_was_found(data, found, home):
+    assert record(data, found) == home / "reports" / "metrics" / "02-audit-toy.json"
     stored = read_metrics("02-audit-toy")
     assert stored["n"] == 1200 and stored["data"] == data.digest
     assert stored["command"] == "facelib audit --dataset toy"
@@ -142,6 +120,9 @@ def test_a_near_copy_in_training_is_a_leak_of_its_own_kind():
     assert np.flatnonzero(rows.near_leaked).tolist() == [0, 1]
     assert np.flatnonzero(rows.leaked).tolist() == [2, 3]
     assert not found.rows.near_leaked[found.rows.split == "Training"].any()
+    assert leaked_rows(data)["PublicTest"].tolist() == rows.leaked.tolist()
+    exact = found.to_metrics()["exact_duplicates"]
+    assert (exact["distinct"], exact["groups"], exact["groups_across_splits"]) == (38, 2, 2)
     leaks = found.to_metrics()["also_in_training"]
     assert leaks["PublicTest"] == {"leaked": 2, "near_leaked": 2}
     # Pictures 0 and 1 have the same labels in both splits, angry and disgust.
@@ -232,8 +213,7 @@ def test_an_empty_set_is_said(data):
 
 @pytest.mark.realdata
 @pytest.mark.skipif(not (SHARED / "fer2013.parquet").is_file(), reason="needs ../shared/data")
-def test_the_known_facts_of_fer2013(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_known_facts_of_fer2013(home):
     data = load_fer2013(SHARED / "fer2013.parquet", ferplus=SHARED / "fer2013new.csv")
     found = audit(data)
     metrics = found.to_metrics()

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,33 +98,24 @@ def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
 
 
 def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
-    doubled = replace(
-        data,
-        train=Split(
-            np.concatenate([data.train.images, data.train.images[:5], data.private_test.images[:3]]),
-            np.concatenate([data.train.labels, data.train.labels[:5], data.private_test.labels[:3]]),
-        ),
-    )
-    kept = duplicates.cleaned(doubled).train
-    left = {image.tobytes() for image in kept.images}
-    assert len(left) == len(kept) and kept.votes is None
-    assert not left & {image.tobytes() for image in data.private_test.images}
-    before = {image.tobytes() for image in data.train.images}
+    kept = duplicates.cleaned(data).train
+    left, before = ({image.tobytes() for image in split.images} for split in (kept, data.train))
     tests = {i.tobytes() for split in (data.public_test, data.private_test) for i in split.images}
-    assert left == before - tests
+    assert left == before - tests and before & tests
+    assert len(left) == len(kept) == len(kept.votes) and len(before) < len(data.train)
 
 
-@pytest.mark.parametrize("option", ["--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1"])
-def test_confusion_refuses_the_options_of_trained_studies(option, capsys):
-    assert app.main(["experiment", "confusion", *option.split()]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.endswith("is for imbalance and two-stage and generated, not for confusion")
-    assert "\n" not in said
+REFUSED = {
+    f"confusion {option}": "is for imbalance and two-stage and generated, not for confusion"
+    for option in ("--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1")
+} | {"imbalance --model tiny": "--model is for confusion, not for imbalance"}
 
 
-def test_the_other_studies_refuse_a_model(capsys):
-    assert app.main(["experiment", "imbalance", "--model", "tiny"]) == 1
-    assert "--model is for confusion, not for imbalance" in capsys.readouterr().err
+@pytest.mark.parametrize("words", REFUSED)
+def test_options_of_another_study_are_refused(words, capsys):
+    assert app.main(["experiment", *words.split()]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(REFUSED[words])
 
 
 def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
@@ -144,12 +134,11 @@ def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthetic, data):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
     some = ["rare", "rare-last", "gradual"]
     options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
     first, second = (["experiment", study, *options] for study in ("imbalance", "two-stage"))
-    done = facelib(tmp_path, first, [*second, "--arms", *some])
+    done = facelib(home, first, [*second, "--arms", *some])
     assert done.returncode == 0, done.stderr
     ran = [line.split(",")[0] for line in done.stdout.splitlines() if ", seed 0: done, " in line]
     # The second study finds stage one there.
@@ -161,7 +150,7 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthe
         assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
         assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
     assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
-    results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("imbalance*/*/result.npz")}
+    results = {p.parent.name: np.load(p)["private"] for p in home.rglob("imbalance*/*/result.npz")}
     assert len(results) == len(imbalance_methods.IMBALANCE)
     for name, found in results.items():
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-3, err_msg=name)
@@ -178,12 +167,12 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthe
 
     begun = []
     again = {"seeds": 1, "fast": True, "progress": begun.append}
-    experiments.record("imbalance", synthetic, tmp_path / "runs", **again)
+    experiments.record("imbalance", synthetic, home / "runs", **again)
     assert begun == []  # all runs were there
     with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
-        experiments.record("imbalance", synthetic, tmp_path / "runs", epochs=2, **again)
+        experiments.record("imbalance", synthetic, home / "runs", epochs=2, **again)
     with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
-        experiments.record("imbalance", synthetic, tmp_path / "runs", methods=["magic"], **again)
+        experiments.record("imbalance", synthetic, home / "runs", methods=["magic"], **again)
 
 
 @pytest.mark.slow
