@@ -78,10 +78,6 @@ def test_tiny_pictures(shape):
     assert drawn.shape == (*shape, 3)
 
 
-def test_no_face_changes_nothing():
-    np.testing.assert_array_equal(plots.annotate(ASTRONAUT, []), ASTRONAUT)
-
-
 @pytest.mark.parametrize("extension", ["png", "svg"])
 def test_save_figure_writes_the_same_bytes_twice(extension, home):
     written = []

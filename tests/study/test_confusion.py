@@ -130,13 +130,7 @@ def test_the_persons_are_those_of_the_drawn_faces():
 
 def test_unit_shares_add_up_and_name_the_unit_that_counts():
     persons = range(5)
-    calls = []
-
-    def predict(inputs):
-        calls.append(len(inputs))
-        return mouth_network(inputs)
-
-    found = confusion.unit_shares(predict, persons)
+    found = confusion.unit_shares(mouth_network, persons)
     differ = {u for u in PROTOTYPES["fear"] if PROTOTYPES["fear"][u] != PROTOTYPES["surprise"].get(u, 0)}
     assert set(found) == differ
     ends = confusion.draw([PROTOTYPES["surprise"], PROTOTYPES["fear"]], persons)
@@ -145,7 +139,6 @@ def test_unit_shares_add_up_and_name_the_unit_that_counts():
     strongest = max(found, key=lambda unit: abs(found[unit]["value"]))
     assert strongest in ("AU20", "AU26")
     assert abs(found["AU2"]["value"]) < 1e-4, "the brows are not seen by this network"
-    assert sum(calls) == 2 ** len(differ) * 5
 
 
 # --- whose fault ------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facelib.data import duplicates, ferplus
+from facelib.data import duplicates
 from facelib.data.duplicates import duplicate_groups, leaked_rows, near_duplicates
 from facelib.data.fer2013 import OFFICIAL_COUNTS, load_fer2013
 from facelib.data.synthetic_faces import load_toyfaces, plain_faces
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
+from facelib.emotions import FERPLUS, FERPLUS_TO_FER, FerData, Split
 from facelib.study import dataset_audit
 from facelib.study.dataset_audit import audit, check, quality, record
 from facelib.study.metrics import read_metrics
@@ -149,18 +149,6 @@ def test_quality_of_known_images():
     assert table.clipped.tolist() == pytest.approx([1, 0, 1 / 48])
     assert table.sharpness.tolist() == pytest.approx([0, 800.0**2, 0])  # four neighbours differ by 200
     assert table.resolution[0] == 1 and table.resolution[1] == 48 and table.resolution[2] < 6
-
-
-def test_agreement_and_its_ties():
-    """Label fear, votes: 6:0 fear, 3:3 fear and sad (tie), 4:2 sad, and one without a face."""
-    votes = np.zeros((4, 10), np.uint8)
-    fear, sad, no_face = (FERPLUS.index(answer) for answer in ("fear", "sadness", "NF"))
-    votes[[0, 1, 1, 2, 2, 3], [fear, fear, sad, sad, fear, no_face]] = (6, 3, 3, 4, 2, 10)
-    table = dataset_audit._agreement(np.full(4, 2), ferplus.emotion_votes(votes))
-    assert table.loc["fear"].to_dict() == dict.fromkeys(EMOTIONS, 0) | {"fear": 2, "sad": 1}
-    assert table.to_numpy().sum() == 3
-    assert table.attrs["ties_shared"] == {"n": 3, "overall": 0.5, "of": {"fear": 0.5}}
-    assert table.attrs["more_than_half"] == {"n": 2, "overall": 0.5, "of": {"fear": 0.5}}
 
 
 def test_the_balanced_reader_recovers_a_rare_class_but_not_a_noisy_one():
