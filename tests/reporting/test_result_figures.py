@@ -143,9 +143,8 @@ def test_stages_add_up():
         "six faces": {"read": 5.0, "find": 40.0, "turn and cut": 1.0, "emotion": 9.0, "gender": 20.0},
     }
     (axis,) = drawn(result_figures.stages(times)).axes
-    assert {"41 ms", "75 ms", "30", "5.0"} <= set(texts(axis.texts)) and "0.2" not in texts(
-        axis.texts
-    )  # too narrow
+    words = texts(axis.texts)
+    assert {"41 ms", "75 ms", "30", "5.0"} <= set(words) and "0.2" not in words  # too narrow
     widths = [patch.get_width() for patch in axis.patches if patch.get_width()]
     assert sum(widths) == pytest.approx(116.2)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, Split
 from facelib.errors import InputError
 from facelib.study import experiments, imbalance_methods, metrics
+from helpers import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -118,32 +116,24 @@ def test_options_of_another_study_are_refused(words, capsys):
     assert line.endswith(REFUSED[words])
 
 
-def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
-    """Commands with their own folders, one after the other in a process of their own: training wants
-    TensorFlow's faster kernels, which are chosen when it is imported."""
-    code = (
-        "import json, sys; from facelib.cli import app; sys.exit(any(map(app.main, json.loads(sys.argv[1]))))"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, json.dumps(commands)],
-        env=os.environ | {"FACELIB_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def facelib(*words: str, **options) -> subprocess.Popen:
+    """A command in a process of its own: training wants TensorFlow's faster kernels, chosen at its import."""
+    return subprocess.Popen([sys.executable, "-m", "facelib", *words], **options)
 
 
 @pytest.mark.slow
 def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
     some = ["rare", "rare-last", "gradual"]
     options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
-    first, second = (["experiment", study, *options] for study in ("imbalance", "two-stage"))
-    done = facelib(home, first, [*second, "--arms", *some])
-    assert done.returncode == 0, done.stderr
-    ran = [line.split(",")[0] for line in done.stdout.splitlines() if ", seed 0: done, " in line]
+    said = ""
+    for words in (["imbalance"], ["two-stage", "--arms", *some]):
+        process = facelib("experiment", *words, *options, stdout=subprocess.PIPE, text=True)
+        said += process.communicate(timeout=600)[0]
+        assert process.returncode == 0
+    ran = [line.split(",")[0] for line in said.splitlines() if ", seed 0: done, " in line]
     # The second study finds stage one there.
     assert sorted(ran) == sorted([each.name for each in imbalance_methods.IMBALANCE] + some)
-    assert "random oversampling  " in done.stdout
+    assert "random oversampling  " in said
     rows = metrics.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
     assert [row["name"] for row in rows] == [each.name for each in imbalance_methods.IMBALANCE]
     for row in rows:
@@ -176,22 +166,20 @@ def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_goes_on(tmp_path):
+def test_a_study_that_is_killed_goes_on(home):
     """kill -9 while the second arm is learning: the first stays, the second goes on at its last epoch."""
-    command = [sys.executable, "-m", "facelib", "experiment", "imbalance", "--dataset", "toy", "--fast",
-               "--seeds", "1", "--epochs", "3", "--arms", "focal"]  # fmt: skip
-    environment = os.environ | {"FACELIB_HOME": str(tmp_path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = tmp_path / "runs" / "imbalance-toy-fast"
+    command = "experiment imbalance --dataset toy --fast --seeds 1 --epochs 3 --arms focal".split()
+    process = facelib(*command)
+    runs = home / "runs" / "imbalance-toy-fast"
     log = runs / "focal-0" / "log.jsonl"
-    until = time.monotonic() + 240
-    while not (log.exists() and log.read_text()) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        wait_for(lambda: (log.exists() and log.read_text()) or process.poll() is not None)
+    finally:
+        process.kill()
+        process.wait()
     first = (runs / "none-0" / "result.npz").stat().st_mtime_ns
     assert not (runs / "focal-0" / "result.npz").exists()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert facelib(*command).wait(timeout=600) == 0
     assert (runs / "none-0" / "result.npz").stat().st_mtime_ns == first
     with np.load(runs / "focal-0" / "result.npz") as result:
         assert result["private"].shape[1] == 7
