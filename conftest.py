@@ -34,3 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             from facelib.batch.runner import on_synthetic_faces
 
             cell.source = on_synthetic_faces(cell.source)  # the committed outputs are theirs
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty folder of the test's own, in which facelib keeps and finds its files."""
+    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    return tmp_path

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,3 +110,33 @@ def noisy_probabilities(labels: np.ndarray, seed: int = 0, skill: float = 1.5) -
     logits = np.random.default_rng(seed).normal(size=(len(labels), 7)) + skill * np.eye(7)[labels]
     e = np.exp(logits)
     return e / e.sum(1, keepdims=True)
+
+
+def drawn(figure):
+    """The figure, laid out: what cannot be drawn fails here."""
+    figure.draw_without_rendering()
+    return figure
+
+
+def texts(where) -> list[str]:
+    """Everything that is written in a list of texts, or else in an axis or a figure."""
+    found = where.findobj(lambda each: hasattr(each, "get_text")) if hasattr(where, "findobj") else where
+    return [text.get_text() for text in found]
+
+
+def dots(axis) -> list[tuple[float, float, bool]]:
+    """(x, y, filled) of every mark in an axis."""
+    found = []
+    for points in axis.collections:
+        if type(points).__name__ == "PathCollection":
+            offsets = np.asarray(points.get_offsets())
+            faces = np.broadcast_to(points.get_facecolor(), (len(offsets), 4))
+            found += [(x, y, not np.allclose(face, 1)) for (x, y), face in zip(offsets, faces)]
+    return found
+
+
+def wait_for(there, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.05)

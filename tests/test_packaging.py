@@ -166,11 +166,6 @@ def test_what_is_imported_is_declared():
                 assert canonicalize_name(modules.get(module, module)) in declared, f"{path.name}: {module}"
 
 
-def test_readme_shows_the_two_commands():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(r"^\s*\$? ?make run\b", text, re.M) and re.search(r"^\s*\$? ?make test\b", text, re.M)
-
-
 # --- make ------------------------------------------------------------------------------------------------
 
 posix = pytest.mark.skipif(os.name != "posix", reason="the Makefile wants a POSIX shell")

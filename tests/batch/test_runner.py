@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -18,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import facelib
 from facelib.batch import process, runner
 from facelib.errors import InputError
+from helpers import wait_for
 
 
 @pytest.fixture
@@ -133,13 +132,6 @@ def test_nothing_outlives_a_caller_who_was_killed(kill, home):
     assert not psutil.wait_procs(processes, timeout=60)[1]
 
 
-def wait_for(there: Callable[[], bool], seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 # --- what is recorded, and what is up to date -------------------------------------------------------------
 
 
@@ -206,14 +198,6 @@ def test_resume_passes_over_what_nothing_has_changed_for(home, executed, monkeyp
     assert ran() == ["01-a", "02-b"] and ran() == []
     monkeypatch.setattr(runner, "__version__", "9")
     assert ran() == ["01-a", "02-b"]
-
-
-def test_on_a_terminal_the_table_is_alive(home, executed, monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    write(home, "01-a", "pass")
-    assert runner.run() == 0
-    out = capsys.readouterr().out
-    assert "\x1b[" in out and "01-a: running" not in out and "1/2" in out and "100" in out
 
 
 def test_names_and_numbers(home):

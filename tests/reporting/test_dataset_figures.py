@@ -8,15 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import same_color
-from matplotlib.figure import Figure
 
 from facelib.cli import app, study
 from facelib.data.synthetic_faces import load_toyfaces
-from facelib.emotions import COLOURS, EMOTIONS
+from facelib.emotions import EMOTIONS
 from facelib.reporting import dataset_figures
 from facelib.study.dataset_audit import audit, record
 from facelib.study.metrics import read_metrics
+from helpers import drawn, texts
 
 FEAR = EMOTIONS.index("fear")
 
@@ -36,42 +35,36 @@ def sets(found):
     return {"drawn": found.to_metrics(), "FER-2013": read_metrics("02-audit-fer2013")["metrics"]}
 
 
-def texts(where) -> list[str]:
-    """Everything that is written in an axis or a figure, top to bottom of the tree."""
-    return [text.get_text() for text in where.findobj(lambda each: hasattr(each, "get_text"))]
+@pytest.mark.parametrize(
+    "figure, words",
+    [
+        (dataset_figures.class_counts, {*EMOTIONS, "drawn", "FER-2013", " 5,121 · 14.3%", "×16.4"}),
+        (dataset_figures.label_to_answer, {*EMOTIONS, "FER-2013: 64% agree", "15"}),
+        (dataset_figures.leaks, {"FER-2013\nPublicTest", "288", "280", " 12.8% of 3,589"}),
+        (
+            lambda sets: dataset_figures.label_flow(sets["FER-2013"], "FER-2013"),
+            {"fear  5,103", "fear  1,036", "32% of fear", "15% of fear"},
+        ),
+        (lambda sets: dataset_figures.twins(sets["FER-2013"], "FER-2013"), {*EMOTIONS, "  190 of 600"}),
+    ],
+    ids=["counts", "heat map", "leaks", "flow", "twins"],
+)
+def test_figures_say_what_the_audit_found(sets, figure, words):
+    assert words <= set(texts(drawn(figure(sets))))
 
 
-def names(ticks) -> list[str]:
-    return [tick.get_text() for tick in ticks]
+def test_the_flow_keeps_every_picture(sets):
+    (axis,) = drawn(dataset_figures.label_flow(sets["FER-2013"], "FER-2013", highlight="happy")).axes
+    heights = [patch.get_height() for patch in axis.patches if hasattr(patch, "get_height")]
+    assert sum(heights) == 2 * np.sum(sets["FER-2013"]["agreement"]["matrix"])
+    assert "labelled happy" in axis.get_title(loc="left")
 
 
-def drawn(figure) -> Figure:
-    """The figure, after it has really been drawn."""
-    assert isinstance(figure, Figure)
-    figure.draw_without_rendering()
-    return figure
-
-
-def test_counts_stand_beside_their_bars(sets):
-    figure = drawn(dataset_figures.class_counts(sets))
-    toy, fer, ratio = figure.axes
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["drawn", "FER-2013", "imbalance ratio"]
-    assert names(toy.get_yticklabels()) == list(EMOTIONS)
-    assert [bar.get_width() for bar in fer.patches] == [4953, 547, 5121, 8989, 6077, 4002, 6198]
-    assert " 5,121 · 14.3%" in texts(fer) and "×16.4" in texts(ratio)
-    assert toy.yaxis_inverted()  # the first emotion is at the top
-    assert len(drawn(dataset_figures.class_counts({"alone": sets["drawn"]})).axes) == 2
-
-
-def test_the_contact_sheet_names_its_rows():
-    figure = drawn(dataset_figures.drawn_faces(columns=3, size=24))
-    (axis,) = figure.axes
-    rows = [text for text in axis.texts if text.get_text() in EMOTIONS]
-    assert [text.get_text() for text in rows] == list(EMOTIONS)
-    assert all(same_color(text.get_color(), colour) for text, colour in zip(rows, COLOURS))
-    heights = [text.get_position()[1] for text in rows]
-    assert heights == sorted(heights)
-    assert axis.images[0].get_array().shape == (7 * 28 + 4, 3 * 28 + 4)
+def test_a_set_without_leaks_can_be_drawn(sets):
+    without = copy.deepcopy(sets["drawn"])
+    for split in without["also_in_training"].values():
+        split.update(leaked=0, near_leaked=0)
+    drawn(dataset_figures.leaks({"clean": without}))
 
 
 def test_mean_faces_and_what_sets_them_apart():
@@ -87,53 +80,6 @@ def test_mean_faces_and_what_sets_them_apart():
     assert figure.axes[7].get_xlabel() == "2 pictures"
 
 
-def test_the_heat_map_is_in_per_cent_of_the_row(sets):
-    figure = drawn(dataset_figures.label_to_answer(sets))
-    share = figure.axes[1].images[0].get_array()
-    assert np.allclose(share.sum(1), 100) and share[FEAR, FEAR] == pytest.approx(15.4, abs=0.05)
-    assert figure.axes[1].get_title(loc="left") == "FER-2013: 64% agree"
-    assert (
-        names(figure.axes[0].get_yticklabels()) == names(figure.axes[0].get_xticklabels()) == list(EMOTIONS)
-    )
-
-
-def test_the_flow_keeps_every_picture(sets):
-    matrix = np.array(sets["FER-2013"]["agreement"]["matrix"])
-    figure = drawn(dataset_figures.label_flow(sets["FER-2013"], "FER-2013"))
-    (axis,) = figure.axes
-    heights = [patch.get_height() for patch in axis.patches if hasattr(patch, "get_height")]
-    assert sum(heights) == 2 * matrix.sum()
-    for text in ("fear  5,103", "fear  1,036", "32% of fear", "15% of fear"):
-        assert text in texts(axis)
-    happy = drawn(dataset_figures.label_flow(sets["drawn"], "drawn", highlight="happy"))
-    assert "labelled happy" in happy.axes[0].get_title(loc="left")
-
-
-def test_leaks_are_shares_of_their_split(sets):
-    (axis,) = drawn(dataset_figures.leaks(sets)).axes
-    assert names(axis.get_yticklabels())[2:] == ["FER-2013\nPublicTest", "FER-2013\nPrivateTest"]
-    assert {"288", "280", " 12.8% of 3,589"} <= set(texts(axis))
-    without = copy.deepcopy(sets["drawn"])
-    for split in without["also_in_training"].values():
-        split.update(leaked=0, near_leaked=0)
-    drawn(dataset_figures.leaks({"clean": without}))
-
-
-def test_twins_count_pairs(sets):
-    (axis,) = drawn(dataset_figures.twins(sets["FER-2013"], "FER-2013")).axes
-    assert "  190 of 600" in texts(axis)
-    assert axis.patches[FEAR].get_width() == pytest.approx(190 / 600)
-
-
-def test_quality_has_a_box_for_each_class(found, sets):
-    figure = drawn(dataset_figures.quality_distributions(found.rows, "drawn", sets["FER-2013"], "FER-2013"))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == list(dataset_figures.MEASURES.values())
-    assert all(len(axis.patches) == 7 for axis in figure.axes)
-    assert figure.axes[0].get_yscale() == "log"
-    assert "median of FER-2013" in texts(figure.axes[0])
-    drawn(dataset_figures.quality_distributions(found.rows, "alone"))
-
-
 def test_the_plane_puts_disgust_right_and_fear_up(sets):
     figure = drawn(dataset_figures.rare_noisy(sets))
     for axis, found in zip(figure.axes, sets.values()):
@@ -147,20 +93,12 @@ def test_the_plane_puts_disgust_right_and_fear_up(sets):
         assert set(EMOTIONS) | {"rare", "noisy"} <= set(texts(axis))
 
 
-def test_names_in_the_plane_do_not_cover_each_other(sets):
-    figure = drawn(dataset_figures.rare_noisy(sets))
-    for axis in figure.axes:
-        boxes = [text.get_window_extent() for text in axis.texts if text.get_text() in EMOTIONS]
-        assert len(boxes) == 7
-        assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
-
-
 def test_every_reader_has_a_mark_for_every_class(sets):
     network = {"recall": dict.fromkeys(EMOTIONS, 0.5)}
     figure = drawn(dataset_figures.best_recall(sets, {"FER-2013": ("a network", network)}))
     (legend,) = figure.legends
-    assert names(legend.get_texts()) == ["annotator", "majority", "informed", "balanced", "a network"]
-    assert names(figure.axes[0].get_yticklabels()) == list(EMOTIONS)
+    assert texts(legend.get_texts()) == ["annotator", "majority", "informed", "balanced", "a network"]
+    assert texts(figure.axes[0].get_yticklabels()) == list(EMOTIONS)
     balanced = sets["FER-2013"]["best_recall"]["balanced"]["fear"]["recall"]
     marks = [
         points.get_offsets()[FEAR, 0]
@@ -181,8 +119,7 @@ def test_the_page_of_text():
     assert max(map(len, page)) <= 120
 
 
-def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_a_page_without_votes_says_what_is_missing(data, home):
     silent = {
         name: replace(getattr(data, name), votes=None) for name in ("train", "public_test", "private_test")
     }
@@ -191,8 +128,7 @@ def test_a_page_without_votes_says_what_is_missing(data, tmp_path, monkeypatch):
     assert next(line for line in page.splitlines() if line.startswith("disgust")).endswith("rare")
 
 
-def test_the_command_prints_the_page_or_the_file(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_command_prints_the_page_or_the_file(data, home, monkeypatch, capsys):
     monkeypatch.setattr(study, "load_data", lambda dataset: data)
     monkeypatch.setattr("facelib.study.dataset_audit.audit.__defaults__", (20, 0))
     assert app.main(["audit", "--dataset", "toy"]) == 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_hex
 
 from facelib.emotions import COLOURS, EMOTIONS
 from facelib.reporting import generator_figures
+from helpers import texts
 
 RNG = np.random.default_rng(0)
 
@@ -27,14 +27,6 @@ def test_a_row_of_faces_for_each_name_and_emotions_in_their_colours():
     assert (shown[0][:96, :96] == 90).all() and (shown[0][96:] == 255).all()
 
 
-def test_learning_shows_the_epochs_that_were_measured_and_when_codes_began():
-    rows = [{"epoch": 1}, {"epoch": 2, "psnr": 20.0, "ssim": 0.5, "perplexity": 3.0}]
-    figure = generator_figures.learning(rows, started=1.5)
-    assert titles(figure) == ["PSNR, dB", "SSIM", "perplexity"]
-    points, start = figure.axes[0].lines
-    assert points.get_xydata().tolist() == [[2, 20]] and list(start.get_xdata()) == [1.5, 1.5]
-
-
 def test_codes_in_the_plane_are_alive_or_dead():
     points = np.array([[0.0, 0.0], [1.0, 1.0], [1.1, 1.0]])
     book = np.array([[0.0, 0.1], [1.0, 1.1], [9.0, 9.0]])
@@ -43,36 +35,6 @@ def test_codes_in_the_plane_are_alive_or_dead():
     assert [axis.get_xlabel() for axis in figure.axes] == ["2 of 3 codes in use", "2 of 2 codes in use"]
     _, alive, dead = figure.axes[0].collections
     assert len(alive.get_offsets()) == 2 and dead.get_offsets().tolist() == [[9, 9]]
-
-
-def test_a_borrowed_slope_points_from_the_code_to_the_wish():
-    """Latent 0.1 is written as 0, whose slope is negative: to the right. Latent 2.9 is written as 3."""
-    figure = generator_figures.staircase(np.array([0.0, 3.0]), np.array([0.1, 2.9]), wish=1.0)
-    arrows = figure.axes[0].texts
-    ends = [(arrow.xyann[0], arrow.xy[0], arrow.xy[1]) for arrow in arrows]
-    assert ends[0] == pytest.approx((0.1, 0.3, 1.0)) and ends[1] == pytest.approx((2.9, 2.5, 4.0))
-    stairs = figure.axes[0].lines[1].get_ydata()
-    assert set(np.round(stairs, 6)) == {1.0, 4.0}
-
-
-def test_each_curve_is_named_at_its_end():
-    figure = generator_figures.curves({"a": [1.0, 50.0], "b": [np.nan, 10.0]}, 100, "perplexity")
-    axis = figure.axes[0]
-    assert [text.get_text() for text in axis.texts] == ["a", "b"]
-    assert [text.get_position()[1] for text in axis.texts] == [50, 10]
-    assert [line.get_color() for line in axis.lines] == [text.get_color() for text in axis.texts]
-
-
-def test_codebooks_share_one_scale_and_dots_grow_with_use():
-    books = RNG.normal(size=(2, 8, 5)) * np.array([1.0, 0.1])[:, None, None]
-    counts = np.array([np.arange(8), np.ones(8)])
-    figure = generator_figures.codebooks(books, counts)
-    first, second = figure.axes
-    assert titles(figure) == ["code 1", "code 2"] and first.get_xlim() == second.get_xlim()
-    spread = [axis.collections[0].get_offsets().std() for axis in (first, second)]
-    assert spread[0] > 5 * spread[1]
-    sizes = first.collections[0].get_sizes()
-    assert sizes[0] == 0 and sizes[6] == pytest.approx(2 * sizes[3])
 
 
 def test_places_that_change_take_the_emotions_colour():
@@ -87,18 +49,6 @@ def test_places_that_change_take_the_emotions_colour():
     assert to_hex(full) == happy.lower() and axis.get_title() == "happy"
 
 
-def test_what_is_read_against_what_is_drawn():
-    figure = generator_figures.read_and_drawn(
-        {"a": (16.0, 0.7), "b": (20.0, 0.4), "c": (28.0, 0.6)}, arrow=("b", "a")
-    )
-    (axis,) = figure.axes
-    names = [text.get_text() for text in axis.texts if text.get_text()]
-    assert names == ["a", "b", "c"]
-    assert [c.get_offsets()[0].tolist() for c in axis.collections] == [[16, 0.7], [20, 0.4], [28, 0.6]]
-    (arrow,) = (text for text in axis.texts if not text.get_text())
-    assert tuple(arrow.xy) == (16.0, 0.7) and tuple(arrow.xyann) == (20.0, 0.4)
-
-
 def test_agreement_shows_rows_with_their_intervals():
     one = {
         "recall": dict.fromkeys(EMOTIONS, 0.5),
@@ -111,5 +61,5 @@ def test_agreement_shows_rows_with_their_intervals():
     }
     figure = generator_figures.agreement(record)
     (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == [*EMOTIONS, "mean"]
-    assert "best of 8" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts(axis.get_yticklabels()) == [*EMOTIONS, "mean"]
+    assert "best of 8" in texts(figure.legends[0])

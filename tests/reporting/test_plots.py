@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import skimage.data
+from matplotlib.figure import Figure
 from PIL import Image
 
 from facelib.emotions import COLOURS, EMOTIONS
@@ -43,17 +44,6 @@ def test_a_face_is_marked_in_its_emotion_s_colour(emotion):
     assert left > x - 60 and right < x + w + 60 and top > y - 60 and bottom < y + h + 80
 
 
-def test_the_label_says_what_was_read():
-    """More is drawn with gender than without, and other words for other answers."""
-    full, plain, bare = (
-        plots.annotate(ASTRONAUT, [f]) for f in (face(), face(gender=None), face(emotion=None, gender=None))
-    )
-    other = plots.annotate(ASTRONAUT, [face(emotion="neutral", gender=None)])
-    ink = [(drawn != ASTRONAUT).any(2).sum() for drawn in (bare, plain, full)]
-    assert ink[0] < ink[1] < ink[2]
-    assert (other[170:200] != plain[170:200]).any()
-
-
 def test_eyes_are_marked():
     eyes = ((201.7, 100.5), (247.5, 103.0))
     with_eyes, without = (plots.annotate(ASTRONAUT, [face(eyes=e)]) for e in (eyes, None))
@@ -88,22 +78,15 @@ def test_tiny_pictures(shape):
     assert drawn.shape == (*shape, 3)
 
 
-def test_no_face_changes_nothing():
-    np.testing.assert_array_equal(plots.annotate(ASTRONAUT, []), ASTRONAUT)
-
-
 @pytest.mark.parametrize("extension", ["png", "svg"])
-def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_save_figure_writes_the_same_bytes_twice(extension, home):
     written = []
     for _ in range(2):
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([0, 1], [0, 1], label="a line")
         path = plots.save_figure(figure, "07-lines", [extension], weights="0123456789abcdef")
         written.append(path.read_bytes())
-    assert path == tmp_path / "runs" / "figures" / f"07-lines.{extension}"
+    assert path == home / "runs" / "figures" / f"07-lines.{extension}"
     assert written[0] == written[1]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     if extension == "png":
@@ -111,22 +94,12 @@ def test_save_figure_writes_the_same_bytes_twice(extension, tmp_path, monkeypatc
             assert picture.width > 100 and picture.info["weights"] == "0123456789abcdef"
 
 
-def test_figures_of_the_notebooks():
-    """Each can be drawn, and holds as many panels as it was given."""
-    gray, colour = np.zeros((48, 48), np.uint8), ASTRONAUT[:100, :150]
-    drawn = {
-        3: plots.panels([gray, colour, gray / 255], ["a", "b", "c"], columns=2),
-        1: plots.network_diagrams({"net": [("in", 48, 1, 0), ("conv", 24, 64, 1600), ("out", 1, 7, 455)]}),
-        2: plots.stage_costs({"A": {"read": 3.0, "find": 40.0}, "B": {"read": 2.0}}, counted=["find"]),
-    }
-    for panels, figure in drawn.items():
-        figure.canvas.draw()
-        assert sum(bool(axis.images or axis.patches) for axis in figure.axes) == panels
-    figure = plots.found_eyes([20, 40, 80], {"DeepFace": [0, 0.5, 0.8], "facelib": [0.2, 0.7, 1.0]})
-    figure.canvas.draw()
-    assert len(figure.axes[0].lines) == 2
-    x, y, w, h = BOX
-    patch = ASTRONAUT[y : y + h, x : x + w]
-    figure = plots.walkthrough(ASTRONAUT, face(), patch, patch[:48, :48, 0])
-    figure.canvas.draw()
-    assert len(figure.axes) >= 4
+@pytest.mark.parametrize("vertical", [False, True])
+def test_intervals_lie_behind_their_dots(vertical):
+    axis = Figure().subplots()
+    plots.interval_plot(axis, [0, 1], [0.5, 0.7], [(0.4, 0.6), (0.6, 0.9)], "#0072b2", vertical=vertical)
+    lines, marks = axis.collections
+    places, values = (0, 1) if vertical else (1, 0)
+    assert [segment[:, values].tolist() for segment in lines.get_segments()] == [[0.4, 0.6], [0.6, 0.9]]
+    assert marks.get_offsets()[:, values].tolist() == [0.5, 0.7]
+    assert marks.get_offsets()[:, places].tolist() == [0, 1]

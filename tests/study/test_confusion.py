@@ -13,7 +13,6 @@ from facelib.data import synthetic_faces
 from facelib.data.synthetic_drawing import PROTOTYPES
 from facelib.emotions import EMOTIONS, FERPLUS
 from facelib.models.emotion import emotion_inputs
-from facelib.reporting import confusion_figures
 from facelib.study import confusion
 from helpers import noisy_probabilities
 
@@ -40,16 +39,6 @@ def toys():
 
 
 # --- which way --------------------------------------------------------------------------------------------
-
-
-def test_shares_are_those_of_the_rows():
-    labels = np.repeat([FEAR, SURPRISE], [8, 4])
-    predictions = np.array([FEAR] * 2 + [SAD] * 5 + [SURPRISE] + [SURPRISE] * 3 + [FEAR])
-    found = confusion.shares(labels, predictions)
-    assert found["counts"][FEAR, SAD] == 5 and found["share"][FEAR, SAD] == 5 / 8
-    assert found["share"][SURPRISE, FEAR] == 1 / 4
-    assert found["low"][FEAR, SAD] < 5 / 8 < found["high"][FEAR, SAD]
-    assert np.isnan(found["share"][SAD]).all(), "a class without pictures has no shares"
 
 
 def test_rivals_need_more_than_a_few_pictures_to_differ():
@@ -133,14 +122,6 @@ def test_occlusion_finds_what_decides():
     assert (confusion.by_part(confusion.occlusion(mouth_network, dark))["mouth"] < -0.05).all()
 
 
-def test_pixels_have_the_mean_of_their_squares():
-    maps = np.zeros((11, 11))
-    maps[0, 0], maps[0, 1] = 1, 3
-    pixels = confusion.to_pixels(maps)
-    assert pixels.shape == (48, 48)
-    assert pixels[0, 0] == 1 and pixels[0, 5] == 2 and pixels[0, 9] == 1.5 and pixels[20, 20] == 0
-
-
 def test_the_persons_are_those_of_the_drawn_faces():
     drawn = confusion.draw([PROTOTYPES["fear"], {}], [7, 3])
     assert (drawn[0, 1] == synthetic_faces.draw_face("fear", 3, seed=None)).all()
@@ -149,13 +130,7 @@ def test_the_persons_are_those_of_the_drawn_faces():
 
 def test_unit_shares_add_up_and_name_the_unit_that_counts():
     persons = range(5)
-    calls = []
-
-    def predict(inputs):
-        calls.append(len(inputs))
-        return mouth_network(inputs)
-
-    found = confusion.unit_shares(predict, persons)
+    found = confusion.unit_shares(mouth_network, persons)
     differ = {u for u in PROTOTYPES["fear"] if PROTOTYPES["fear"][u] != PROTOTYPES["surprise"].get(u, 0)}
     assert set(found) == differ
     ends = confusion.draw([PROTOTYPES["surprise"], PROTOTYPES["fear"]], persons)
@@ -164,7 +139,6 @@ def test_unit_shares_add_up_and_name_the_unit_that_counts():
     strongest = max(found, key=lambda unit: abs(found[unit]["value"]))
     assert strongest in ("AU20", "AU26")
     assert abs(found["AU2"]["value"]) < 1e-4, "the brows are not seen by this network"
-    assert sum(calls) == 2 ** len(differ) * 5
 
 
 # --- whose fault ------------------------------------------------------------------------------------------
@@ -205,16 +179,6 @@ def test_verdicts_count_the_errors_only():
 # --- what a bias buys -------------------------------------------------------------------------------------
 
 
-def test_a_bias_on_fear_buys_recall_with_precision():
-    labels = np.random.default_rng(0).integers(7, size=1500)
-    curve = confusion.bias_curve(labels, noisy_probabilities(labels), np.array([-8.0, 0, 8.0]))
-    assert curve["bias"].tolist() == [-8, 0, 8]
-    assert curve["fear_recall"][0] == 0 and curve["fear_recall"][2] == 1
-    assert np.isnan(curve["precision"][0]) and curve["precision"][1] > curve["precision"][2]
-    assert curve["surprise_recall"][0] > curve["surprise_recall"][1] > curve["surprise_recall"][2] == 0
-    assert curve["precision"][2] == pytest.approx((labels == FEAR).mean())
-
-
 def test_the_bias_is_chosen_on_one_split_and_measured_on_another(toys):
     public, private = (
         noisy_probabilities(s.labels, i) for i, s in enumerate((toys.public_test, toys.private_test))
@@ -249,8 +213,7 @@ class Fake:
         return [np.arange(3.0)]
 
 
-def test_a_record_holds_all_and_can_be_drawn(toys, monkeypatch, tmp_path):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_a_record_holds_all(toys, monkeypatch, home):
     flat = type(
         "Flat", (), {"predict": lambda self, x, batch_size, verbose: x[:, ::6, ::6, 0].reshape(len(x), -1)}
     )
@@ -264,13 +227,3 @@ def test_a_record_holds_all_and_can_be_drawn(toys, monkeypatch, tmp_path):
     found = file["metrics"]
     assert np.array(found["confusion"]["counts"]).sum() == file["n"]
     assert np.array(found["occlusion"]["fear"]).shape == (11, 11)
-    figures = [
-        confusion_figures.matrices({"made up": found["confusion"]}),
-        confusion_figures.directions({"made up": found["confusion"]}, [("fear", "sad")]),
-        confusion_figures.neighbour_labels({"made up": found["features"]["neighbours"]}),
-        confusion_figures.pair_areas({"made up": found["features"]["separability"]}),
-        confusion_figures.hidden({"made up": found["occlusion"]}, toys.train.images[0]),
-        confusion_figures.trade({"made up": (found["bias"]["curve"], found["bias"]["tuned"])}),
-    ]
-    for figure in figures:
-        figure.canvas.draw()

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facelib.data import duplicates, ferplus
+from facelib.data import duplicates
 from facelib.data.duplicates import duplicate_groups, leaked_rows, near_duplicates
 from facelib.data.fer2013 import OFFICIAL_COUNTS, load_fer2013
 from facelib.data.synthetic_faces import load_toyfaces, plain_faces
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
+from facelib.emotions import FERPLUS, FERPLUS_TO_FER, FerData, Split
 from facelib.study import dataset_audit
 from facelib.study.dataset_audit import audit, check, quality, record
 from facelib.study.metrics import read_metrics
@@ -68,36 +68,14 @@ def test_check_scores_audits_that_find_nothing_and_everything(data, found):
         check(found, replace(data, extra={}))
 
 
-def test_counts_and_duplicates_are_those_of_plain_python(data, found):
-    everything = [image.tobytes() for _, split in data for image in split.images]
-    labels = np.concatenate([split.labels for _, split in data])
-    groups: dict[bytes, list[int]] = {}
-    for row, image in enumerate(everything):
-        groups.setdefault(image, []).append(row)
-    several = [rows for rows in groups.values() if len(rows) > 1]
-    exact = found.to_metrics()["exact_duplicates"]
-    assert exact["distinct"] == len(groups) and exact["groups"] == len(several) > 0
-    assert exact["contradictory"] == sum(len(set(labels[rows])) > 1 for rows in several) > 0
-    assert exact["groups_across_splits"] + exact["groups_within_one_split"] == exact["groups"]
-    assert exact["groups_across_splits"] == sum(min(rows) < 960 <= max(rows) for rows in several) > 0
-    for name, split in data:
-        assert found.counts.loc[name].tolist() == np.bincount(split.labels, minlength=7).tolist()
-        leaked = [name != "Training" and image.tobytes() in everything[:960] for image in split.images]
-        assert leaked_rows(data)[name].tolist() == leaked
-        assert found.rows.leaked[found.rows.split == name].tolist() == leaked
-        assert leaked_rows(data)[name].dtype == bool
-    assert leaked_rows(data)["PrivateTest"].any()
-
-
 def test_drawn_disgust_is_rare_and_drawn_fear_is_noisy(found):
     assert found.classes.index[found.classes.rare].tolist() == ["disgust"]
     assert found.classes.index[found.classes.noisy].tolist() == ["fear"]
     assert found.classes.suspect.idxmax() == "fear"
 
 
-def test_record_writes_what_was_found(data, found, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    assert record(data, found) == tmp_path / "reports" / "metrics" / "02-audit-toy.json"
+def test_record_writes_what_was_found(data, found, home):
+    assert record(data, found) == home / "reports" / "metrics" / "02-audit-toy.json"
     stored = read_metrics("02-audit-toy")
     assert stored["n"] == 1200 and stored["data"] == data.digest
     assert stored["command"] == "facelib audit --dataset toy"
@@ -142,6 +120,9 @@ def test_a_near_copy_in_training_is_a_leak_of_its_own_kind():
     assert np.flatnonzero(rows.near_leaked).tolist() == [0, 1]
     assert np.flatnonzero(rows.leaked).tolist() == [2, 3]
     assert not found.rows.near_leaked[found.rows.split == "Training"].any()
+    assert leaked_rows(data)["PublicTest"].tolist() == rows.leaked.tolist()
+    exact = found.to_metrics()["exact_duplicates"]
+    assert (exact["distinct"], exact["groups"], exact["groups_across_splits"]) == (38, 2, 2)
     leaks = found.to_metrics()["also_in_training"]
     assert leaks["PublicTest"] == {"leaked": 2, "near_leaked": 2}
     # Pictures 0 and 1 have the same labels in both splits, angry and disgust.
@@ -168,18 +149,6 @@ def test_quality_of_known_images():
     assert table.clipped.tolist() == pytest.approx([1, 0, 1 / 48])
     assert table.sharpness.tolist() == pytest.approx([0, 800.0**2, 0])  # four neighbours differ by 200
     assert table.resolution[0] == 1 and table.resolution[1] == 48 and table.resolution[2] < 6
-
-
-def test_agreement_and_its_ties():
-    """Label fear, votes: 6:0 fear, 3:3 fear and sad (tie), 4:2 sad, and one without a face."""
-    votes = np.zeros((4, 10), np.uint8)
-    fear, sad, no_face = (FERPLUS.index(answer) for answer in ("fear", "sadness", "NF"))
-    votes[[0, 1, 1, 2, 2, 3], [fear, fear, sad, sad, fear, no_face]] = (6, 3, 3, 4, 2, 10)
-    table = dataset_audit._agreement(np.full(4, 2), ferplus.emotion_votes(votes))
-    assert table.loc["fear"].to_dict() == dict.fromkeys(EMOTIONS, 0) | {"fear": 2, "sad": 1}
-    assert table.to_numpy().sum() == 3
-    assert table.attrs["ties_shared"] == {"n": 3, "overall": 0.5, "of": {"fear": 0.5}}
-    assert table.attrs["more_than_half"] == {"n": 2, "overall": 0.5, "of": {"fear": 0.5}}
 
 
 def test_the_balanced_reader_recovers_a_rare_class_but_not_a_noisy_one():
@@ -232,8 +201,7 @@ def test_an_empty_set_is_said(data):
 
 @pytest.mark.realdata
 @pytest.mark.skipif(not (SHARED / "fer2013.parquet").is_file(), reason="needs ../shared/data")
-def test_the_known_facts_of_fer2013(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_known_facts_of_fer2013(home):
     data = load_fer2013(SHARED / "fer2013.parquet", ferplus=SHARED / "fer2013new.csv")
     found = audit(data)
     metrics = found.to_metrics()

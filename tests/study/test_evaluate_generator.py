@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from facelib import paths
-from facelib.cli import app
 from facelib.data import synthetic_faces
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
@@ -153,8 +152,3 @@ def test_judges_give_features_and_probabilities(name, width, data):
 def test_an_unknown_judge_is_said():
     with pytest.raises(InputError, match="choose fer or facelib"):
         evaluate_generator.features("me")
-
-
-def test_evaluate_names_a_run_that_is_not_finished(capsys, tmp_path):
-    assert app.main(["evaluate", "vqvae", "--dataset", "toy", "--codec", str(tmp_path)]) == 1
-    assert "no finished run" in capsys.readouterr().err

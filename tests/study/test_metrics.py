@@ -6,21 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 
 import facelib
 from facelib import paths
 from facelib.emotions import EMOTIONS
 from facelib.study import metrics
-from facelib.study.metrics import classification_metrics, read_metrics, reliability, wilson, write_metrics
+from facelib.study.metrics import classification_metrics, read_metrics, reliability, write_metrics
 from helpers import noisy_probabilities
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def simulated(n, seed=0):
@@ -45,32 +40,11 @@ def test_metrics_are_scikit_learns():
         assert found[f"{name}_interval"][0] < found[name] < found[f"{name}_interval"][1]
 
 
-def test_wilson_is_scipys_and_an_empty_class_has_none():
-    for hits, n in ((0, 9), (3, 9), (9, 9), (700, 1000)):
-        wanted = binomtest(hits, n).proportion_ci(method="wilson")
-        assert wilson(hits, n) == pytest.approx([wanted.low, wanted.high])
-    assert np.isnan(wilson(0, 0)).all()
-
-
-def test_calibration_error_of_known_probabilities():
-    labels = np.repeat([0, 1], 50)
-    sure = np.tile(np.eye(7)[0], (100, 1))  # always certain, right half of the time
-    assert classification_metrics(labels, sure)["ece"] == pytest.approx(0.5)
-    honest = np.tile([0.5, 0.5, 0, 0, 0, 0, 0], (100, 1))
-    assert classification_metrics(labels, honest)["ece"] == pytest.approx(0)
-
-
 def test_absent_classes_have_no_recall_and_do_not_count():
     found = classification_metrics(np.array([2, 2, 5]), np.eye(7)[[2, 5, 5]])
     assert found["balanced_accuracy"] == pytest.approx(0.75)
     assert np.isnan(found["recall"]["happy"]) and np.isnan(found["recall_interval"]["happy"]).all()
     assert found["fear_to_surprise"] == 0.5
-
-
-def test_intervals_of_the_bootstrap_leave_out_nan():
-    draws = np.array([[0.0, 1, 2, np.nan], [np.nan] * 4])
-    assert np.allclose(metrics.percentile_interval(draws), [[0.05, np.nan], [1.95, np.nan]], equal_nan=True)
-    assert np.isnan(metrics.percentile_interval(np.zeros((3, 0)))).all()
 
 
 @pytest.mark.parametrize(
@@ -173,18 +147,6 @@ def test_the_range_of_honest_networks_holds_95_of_100():
         low, _, high = metrics.honest_error(found, draws=400, seed=k)
         inside += low <= metrics.expected_error(found) <= high
     assert 180 <= inside <= 198
-
-
-def test_rejection_counts_as_single_predictions_do():
-    rng = np.random.default_rng(1)
-    confidence = rng.uniform(0.5, 1, 500)
-    right = rng.random(500) < confidence
-    found = metrics.rejection(curve(confidence, right))
-    assert found["coverage"][0] == 1 and found["accuracy"][0] == pytest.approx(right.mean())
-    for threshold, coverage, accuracy in zip(*(found[k] for k in ("threshold", "coverage", "accuracy"))):
-        kept = confidence >= threshold
-        assert coverage == pytest.approx(kept.mean()) and accuracy == pytest.approx(right[kept].mean())
-    assert (np.diff(found["coverage"]) < 0).all() and (found["interval"][0] < found["accuracy"]).all()
 
 
 def test_knowing_is_the_area_under_the_roc_curve():
