@@ -315,10 +315,10 @@ def precision(mixed: bool = True) -> str:
         accelerated = torch.cuda.is_available()
     else:
         accelerated = any(not device.startswith("cpu") for device in keras.distribution.list_devices())
-    if (
-        accelerated or backend != "tensorflow"
-    ):  # on a processor JAX's convolutions in bfloat16 gave no numbers
-        return "mixed_bfloat16" if accelerated else "float32"
+    if accelerated:
+        return "mixed_bfloat16"
+    if backend != "tensorflow":  # JAX's convolutions in bfloat16 gave nan on a processor
+        return "float32"
     told = Path("/proc/cpuinfo")  # of Linux; elsewhere we do not know, and take what is never slow
     words = set(told.read_text(encoding="utf-8", errors="replace").split()) if told.exists() else set()
     return "mixed_bfloat16" if words & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
