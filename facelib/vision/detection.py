@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def _working_size(image: np.ndarray) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size, interpolation=how), 1 / zoom
 
 
-class _BoxDetector:
+class _BoxDetector(ABC):
     """What both detectors share: the size that is searched, and boxes in the picture's own pixels.
 
     A subclass has ``LEAST``, the shortest side in which it can find anything; ``MARGIN``, the side of
@@ -103,9 +104,9 @@ class _BoxDetector:
             faces.append(Detection(inside, eyes, confidence, frame))
         return sorted(faces, key=lambda face: (-face.confidence, face.box))
 
+    @abstractmethod
     def _search(self, image: np.ndarray) -> Iterator[tuple]:
         """The faces of an RGB picture of the working size: box, eyes or None, confidence; in its pixels."""
-        raise NotImplementedError
 
 
 class HaarDetector(_BoxDetector):
