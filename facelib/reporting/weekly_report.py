@@ -49,7 +49,7 @@ class Source:
         return paths.metrics() / f"{self.slug}.json"
 
     def __str__(self) -> str:
-        return self.path.relative_to(paths.home()).as_posix()
+        return self.path.relative_to(paths.project()).as_posix()
 
 
 def _emotion(model: str, *cards: str) -> Source:
@@ -238,7 +238,7 @@ def gather(week: int) -> dict[str, dict]:
         except (OSError, ValueError):
             faults.append(f"{source} is damaged; make it again with `{source.command}`")
     if faults:
-        raise InputError(f"week {week} cannot be reported from {paths.home()}: {'. '.join(faults)}")
+        raise InputError(f"week {week} cannot be reported from {paths.project()}: {'. '.join(faults)}")
     return records
 
 

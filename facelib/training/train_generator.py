@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.data.duplicates import cleaned
+from facelib.data.fer2013 import for_training
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
 from facelib.models import registry
@@ -52,6 +53,7 @@ def train_vqvae(
     """
     from facelib.models import vqvae
 
+    data = for_training(data)
     images = data.train.images
     config = limit_ema(replace(VQVAE_CONFIG, **chosen), len(images))
     watched = emotion_inputs(data.public_test.images)
@@ -134,6 +136,7 @@ def train_prior(
         facts["codec_digest"] = digest(generator.weights_file("vqvae", codec))[:16]
         codec = generator.load_network("vqvae", codec)
     command = {"teacher": teacher, "start": start, "codec": named}
+    data = for_training(data)
     teacher = None if teacher is None else runs.load_teacher(teacher)
     config = limit_ema(replace(PRIOR_CONFIG, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)
@@ -161,7 +164,7 @@ def train_prior(
     def begin():
         model = (build or masked_prior.prior)(latent=latent, depth=depth, codes=size)
         if before:
-            model.load_weights(before)
+            registry.load_weights(model, before)
         return model
 
     model = fit(

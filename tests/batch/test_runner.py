@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import facelib
 from facelib.batch import process, runner
+from facelib.cli import app
 from facelib.errors import InputError
 from helpers import wait_for
 
@@ -25,6 +26,7 @@ def home(tmp_path, monkeypatch) -> Path:
     home = tmp_path / "a house"
     (home / "notebooks").mkdir(parents=True)
     monkeypatch.setenv("FACELIB_HOME", str(home))
+    monkeypatch.setenv("FACELIB_PROJECT", str(home))
     monkeypatch.chdir(tmp_path)
     return home
 
@@ -47,9 +49,9 @@ def printed(home: Path, name: str) -> str:
     return "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if "text" in o)
 
 
-def test_without_notebooks_it_says_so(home, capsys):
-    assert runner.run() == 0
-    assert "no notebook" in " ".join(capsys.readouterr().out.split())
+def test_without_notebooks_there_is_nothing_to_run_and_that_is_an_error(home, capsys):
+    assert app.main(["run"]) == 1
+    assert "notebooks holds no notebooks; they come with the repository" in capsys.readouterr().err
 
 
 def test_one_failure_stops_no_other_and_leaves_a_log(home, capsys):

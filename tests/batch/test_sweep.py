@@ -43,6 +43,7 @@ def home(tmp_path_factory) -> Path:
     nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), home / "notebooks" / "02-b.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACELIB_HOME", str(home))
+        patch.setenv("FACELIB_PROJECT", str(home))
         yield home
 
 

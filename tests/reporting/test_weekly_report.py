@@ -35,6 +35,7 @@ def home(tmp_path, monkeypatch):
         if source.slug.endswith(".png"):
             shutil.copy(reports / "figures" / source.slug, tmp_path / "reports" / "figures")
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
     return tmp_path
 
@@ -46,6 +47,7 @@ def built(tmp_path_factory):
     shutil.copytree(paths.CHECKOUT / "reports", home / "reports")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACELIB_HOME", str(home))
+        patch.setenv("FACELIB_PROJECT", str(home))
         for week in weekly_report.WEEKS:
             page, pdf = (path.read_bytes() for path in weekly_report.build(week)[0])
             found[week] = page, pdf, of_pdf(pdf)
@@ -234,7 +236,8 @@ def test_the_same_measurements_give_the_same_bytes(home):
 
 def test_what_is_committed_is_what_the_committed_metrics_give(tmp_path, monkeypatch):
     shutil.copytree(paths.CHECKOUT / "reports", tmp_path / "reports")
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
     for week in weekly_report.WEEKS:
         page = tmp_path / "reports" / f"semaine-{week}" / "rapport.html"
