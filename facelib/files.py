@@ -62,7 +62,7 @@ _REMEDIES = {
     "a zip archive": "rename it to .zip, or unpack it and give what is inside",
     "a tar archive": "rename it to .tar, or unpack it and give what is inside",
     "a parquet file": "rename it to .parquet",
-    "text": "rename it to .csv if it is the table, else " + AGAIN,
+    "UTF-8 text": "rename it to .csv if it is the table, else " + AGAIN,
 }
 
 
@@ -120,7 +120,7 @@ def kind(path: str | Path) -> str:
         return "a tar archive"
     if re.match(rb"\s*<(!doctype|html)", start, re.I):
         return "a web page"
-    return "something unknown" if b"\0" in start else "text" if start else "empty"
+    return "something unknown" if b"\0" in start else "UTF-8 text" if start else "empty"
 
 
 def check_form(path: Path, form: str = "") -> None:
@@ -130,7 +130,7 @@ def check_form(path: Path, form: str = "") -> None:
     """
     with blame(path):
         size, found, name = check_file(path).st_size, kind(path), form or path.name.lower()
-    wanted = {".csv": "text", ".parquet": "a parquet file"} | dict.fromkeys(ARCHIVES, "a tar archive")
+    wanted = {".csv": "UTF-8 text", ".parquet": "a parquet file"} | dict.fromkeys(ARCHIVES, "a tar archive")
     wanted |= {".zip": "a zip archive"}
     if (meant := next((words for end, words in wanted.items() if name.endswith(end)), None)) is None:
         remedy = "give a .csv, .zip, .tar.gz or .parquet file, or a folder"

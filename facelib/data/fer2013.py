@@ -215,7 +215,7 @@ def data_digest(*splits: Split) -> str:
 def _source(path: str | Path) -> Path:
     path = Path(path)
     if not os.path.lexists(path):
-        raise FileNotFoundError(f"{path}: no such file or folder; to get FER-2013, {_HOW}")
+        raise FileNotFoundError(f"{str(path)[:300]}: no such file or folder; to get FER-2013, {_HOW}")
     if not path.is_dir():
         files.check_file(path)
     if source := _find(path):

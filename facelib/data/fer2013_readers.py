@@ -21,7 +21,6 @@ from typing import BinaryIO
 import numpy as np
 
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS
-from facelib.errors import InputError
 from facelib.files import (
     AGAIN,
     ARCHIVES,
@@ -141,12 +140,13 @@ def _check_picture(where: str, size: int, total: int, count: int) -> None:
         raise fault(where, what, f"at most {MAX_ROWS:,} and {MAX_PICTURES:,} are read: give FER-2013 alone")
 
 
-def _collect(found: Iterable[tuple[bytes, int, int]], **facts) -> Rows:
+def _collect(found: Iterable[tuple[bytes, int, int]], source: object, **facts) -> Rows:
     """``Rows`` of (pixels, label, usage), without a Python object per pixel."""
     pixels, labels, usages = bytearray(), bytearray(), bytearray()
     for face, label, usage in found:
         if len(labels) == MAX_ROWS:
-            raise InputError(f"more than {MAX_ROWS:,} rows; FER-2013 has {_OFFICIAL:,}: give it alone")
+            what = f"has more than {MAX_ROWS:,} rows, FER-2013 {_OFFICIAL:,}"
+            raise fault(source, what, "give FER-2013 alone")
         pixels += face
         labels.append(label)
         usages.append(usage)
@@ -214,7 +214,7 @@ def csv_rows(
     lines = _Lines(stream, name)
     reader = csv.reader(lines, strict=True)
     try:
-        header = [title.strip().lower() for title in next(reader, [])]
+        header = [title.strip().lower() for title in next(filter(None, reader), [])]
         if not header:
             raise fault(name, "is empty", AGAIN)
         shown = ", ".join(header)[:80]
@@ -246,8 +246,11 @@ def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
     remedy = f"take fer2013.csv ({_OFFICIAL:,} rows) of Kaggle, not train.csv or test.csv"
     rows = csv_rows(stream, name, ("emotion", "pixels", "Usage"), remedy)
     return _collect(
-        (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
-        for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
+        (
+            (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
+            for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
+        ),
+        name,
     )
 
 
@@ -274,8 +277,11 @@ def _read_parquet(path: Path, progress: bool) -> Rows:
     """Columns image (an encoded 48 x 48 picture), emotion, usage; other columns are ignored."""
     rows = parquet_rows(path, ("image", "emotion", "usage"))
     return _collect(
-        (_decode(image, where), _label(emotion, where), _usage(usage, where))
-        for where, (image, emotion, usage) in _shown(rows, path, progress, None)
+        (
+            (_decode(image, where), _label(emotion, where), _usage(usage, where))
+            for where, (image, emotion, usage) in _shown(rows, path, progress, None)
+        ),
+        path,
     )
 
 
@@ -424,6 +430,7 @@ def _read_pictures(
             (pixels(opener, f"{source}/{name}"), label, split(code, usage))
             for code, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
         ),
+        source,
         pictures=True,
         notes=notes,
     )
