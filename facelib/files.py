@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30  # of a file, and of all that an archive unpacks to
 MAX_VALUE = 1 << 20  # bytes of a small picture, or of a field
-MAX_MEMBERS = 1 << 17  # files in a folder or an archive
+MAX_MEMBERS = 1 << 16  # files in an archive
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 AGAIN = "download it again"
 # What a damaged file makes the parsers raise; pyarrow's errors derive from ValueError, OSError, RuntimeError.

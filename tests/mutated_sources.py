@@ -537,7 +537,7 @@ def lazily(function: Callable) -> Callable:
 
 
 _zip, _gzip, _text, _link = map(lazily, (zip_bomb, gzip_bomb, text, linked_members))
-_BLOCK = b"1 " * (8 << 20)
+_BLOCK = b"1 " * (1 << 19)
 _PICTURE = tar_head("train/sad/1.jpg", 512) + bytes(512)
 SPECIAL: dict[str, Callable[[Path], Path]] = {
     **FORMS,
@@ -551,26 +551,26 @@ SPECIAL: dict[str, Callable[[Path], Path]] = {
     "parquet bomb of many rows": partial(spark_bomb, rows=30_000_000, size=100),
     "parquet bomb of one value": partial(spark_bomb, rows=5, size=600_000_000),
     "parquet bomb of lists": lambda place: parquet(place, image=pa.array([[7] * 3_000_000] * N)),
-    "zip of one endless line": _zip(_BLOCK, 190),
-    "zip of one long line": _zip(_BLOCK, 50, head=b"emotion,pixels,Usage\n0,"),
-    "zip of a huge quoted field": _zip(b'"\n' * (8 << 20), 50, head=b'a,"'),
-    "zip of empty lines": _zip(b"\n" * (8 << 20), 60),
+    "zip of one endless line": _zip(_BLOCK, 3000),
+    "zip of one long line": _zip(_BLOCK, 800, head=b"emotion,pixels,Usage\n0,"),
+    "zip of a huge quoted field": _zip(b'"\n' * (1 << 19), 800, head=b'a,"'),
+    "zip of empty lines": _zip(b"\n" * (1 << 20), 480),
     "zip of many rows": _zip(ROWS, 80, head=TABLE),
     "zip of as many rows as there may be": _zip(ROWS, 71, head=TABLE),
-    "zip of short rows": _zip(b"0,1,Training\n" * 99999, 100, head=TABLE),
-    "zip with a picture of 3 GB": _zip(bytes(1 << 24), 190, "train/happy/x.jpg"),
-    "tar of 3 GB": _gzip(tar_head("fer2013.csv", 3 << 30), bytes(1 << 26), 48),
-    "tar with a header of 3 GB": _gzip(tar_head("x", 3 << 30, b"x"), bytes(1 << 26), 48),
-    "tar with a name of 3 GB": _gzip(tar_head("x", 3 << 30, b"L"), bytes(1 << 26), 48),
+    "zip of short rows": _zip(b"0,1,Training\n" * 9999, 1000, head=TABLE),
+    "zip with a picture of 3 GB": _zip(bytes(1 << 20), 3000, "train/happy/x.jpg"),
+    "tar of 3 GB": _gzip(tar_head("fer2013.csv", 3 << 30), bytes(1 << 20), 3072),
+    "tar with a header of 3 GB": _gzip(tar_head("x", 3 << 30, b"x"), bytes(1 << 20), 3072),
+    "tar with a name of 3 GB": _gzip(tar_head("x", 3 << 30, b"L"), bytes(1 << 20), 3072),
     "tar of many members": _gzip(b"", tar_head("x", 0) * 9999, 100),
     "tar of many pictures": _gzip(b"", _PICTURE, 400_000),
-    "gzip of 3 GB of nothing": _gzip(b"", bytes(1 << 26), 48),
+    "gzip of 3 GB of nothing": _gzip(b"", bytes(1 << 20), 3072),
     "zip of many members": lambda place: archive(place, "a.zip", {f"{i}.jpg": b"" for i in range(140_000)}),
     "sparse csv": partial(sparse, name="fer2013.csv"),
     "sparse zip": partial(sparse, name="a.zip"),
     "sparse parquet": partial(sparse, name="fer2013.parquet"),
     "sparse csv that is just small enough": partial(sparse, name="fer2013.csv", size=1 << 30),
-    "csv with a long line": _text("fer2013.csv", TABLE + b"0," + b"1 " * (200 << 20)),
+    "csv with a long line": lambda place: text(place, "fer2013.csv", TABLE + b"0," + _BLOCK * 400),
     "csv of semicolons": _text("fer2013.csv", TABLE.replace(b",", b";")),
     "csv as UTF-16": _text("fer2013.csv", TABLE.decode().encode("utf-16")),
     "csv as Latin-1": _text("fer2013.csv", TABLE + b"\xe9"),
