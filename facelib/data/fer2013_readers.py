@@ -258,7 +258,7 @@ def _pixels(text: str, where: str) -> bytes:
     """The 2,304 gray values of a row of the table."""
     # Five times faster than a loop over the values. fromstring stops at the first thing that is no number,
     # hence the test for digits; whatever fails here is looked at again below, value by value.
-    if text.isascii() and text.replace(" ", "").isdigit():
+    if text.isascii() and not text.encode().translate(None, b"0123456789 "):
         values = np.fromstring(text, np.int64, sep=" ")
         if len(values) == SIDE * SIDE and values.max() < 256 and values.min() >= 0:
             return values.astype(np.uint8).tobytes()

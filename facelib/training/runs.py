@@ -46,7 +46,8 @@ def read_log(path: Path) -> list[dict]:
 def read_teacher(path: Path) -> np.ndarray | None:
     """Teachers' predictions that were kept, (n, 7); None where there are none, or not whole: they are made
     again."""
-    with suppress(OSError, ValueError):  # mmap: the header may name more than the file holds, or has room
+    with suppress(EOFError, OSError, ValueError):  # mmap: a header may name more than there is
+        files.check_file(path)
         found = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
         return found if found.dtype.kind == "f" and np.isfinite(found).all() else None
 

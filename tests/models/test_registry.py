@@ -6,7 +6,9 @@ import hashlib
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -124,6 +126,72 @@ def test_a_place_that_cannot_be_written(publish, tmp_path):
     item.path.parent.write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot be downloaded .* by hand"):
         registry.fetch("yunet")
+
+
+@pytest.mark.parametrize("status", [-11, 1, 0])
+def test_a_detector_is_tried_in_a_process_of_its_own(status, publish, tmp_path, monkeypatch):
+    """What ends the process there is an error here; a known file needs no trial."""
+    item = publish("/right", **KNOWN)
+    tried = []
+    monkeypatch.setattr(
+        registry.subprocess,
+        "run",
+        lambda command, **_: tried.append(command[-1]) or SimpleNamespace(returncode=status),
+    )
+    registry._is_read.cache_clear()
+    monkeypatch.setattr(registry, "_YUNETS", (item.sha256,))
+    registry.fetch("yunet")
+    registry.check_detector(item.path)
+    item.path.write_bytes(CONTENT[:-1])
+    with pytest.raises(InputError, match=r"is damaged \(its sha256 .*`facelib data fetch yunet` brings"):
+        registry.check_detector(item.path)
+    assert not tried
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(CONTENT[:-1])
+    for _ in range(2):
+        if status:
+            with pytest.raises(InputError, match="mine.onnx: OpenCV cannot read it as a YuNet model"):
+                registry.check_detector(mine)
+        else:
+            registry.check_detector(mine)
+    assert tried == [str(mine)]
+    registry._is_read.cache_clear()
+
+
+def test_a_file_that_is_no_detector_is_refused_in_earnest(tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(CONTENT)
+    with pytest.raises(InputError, match="OpenCV cannot read it"):
+        registry.check_detector(tmp_path / "mine.onnx")
+
+
+def test_damaged_weights_are_named(tmp_path):
+    import keras
+
+    def build(units: int = 3):
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+
+    path, model = tmp_path / "x.weights.h5", build()
+    model.save_weights(path)
+    whole, values = path.read_bytes(), model.get_weights()
+    registry.load_weights(model, path)
+    for content in (whole[: len(whole) // 2], whole[:100], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"x\.weights\.h5: cannot be read: damaged") as caught:
+            registry.load_weights(model, path)
+        assert "\n" not in str(caught.value)
+    model.set_weights([each * np.nan for each in values])
+    model.save_weights(path)
+    with pytest.raises(InputError, match="numbers that are not finite"):
+        registry.load_weights(build(), path)
+    build(5).save_weights(path)
+    with pytest.raises(InputError, match=r"x\.weights\.h5: "):
+        registry.load_weights(build(), path)
+    with h5py.File(path, "w") as file:  # a kilobyte that says it has 10^12 numbers
+        file.create_dataset("x", (10**12,), "f4", chunks=(1000,))
+    with pytest.raises(InputError, match="1,000,000,000,000 numbers"):
+        registry.load_weights(build(), path)
+    with pytest.raises(InputError, match="'magic', which is none of ours"):
+        registry.build("magic", path)
 
 
 def test_published_files_are_known_as_well_as_they_can_be():

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from facelib.errors import InputError
@@ -94,6 +95,41 @@ def test_runs_that_cannot_be_loaded(finished, tmp_path):
         runs.load_run(tmp_path)
     with pytest.raises(InputError, match="its network is not one of ours"):
         runs.load_run(finished / "vqvae")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"recipe": {}}', '{"architecture": ["x"], "recipe": {}}', "[" * 100_000,
+     '{"architecture": "tiny", "recipe": 3}'],
+)  # fmt: skip
+def test_a_damaged_record_is_named(content, tmp_path):
+    (tmp_path / runs.RECORD).write_text(content)
+    with pytest.raises(
+        InputError, match=r"run\.json: .*damaged.*; delete the folder and train again"
+    ) as caught:
+        runs.record(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_stage_one_is_looked_at_before_stage_two_begins(tmp_path):
+    (tmp_path / runs.STAGE_ONE).write_bytes(b"")
+    with pytest.raises(InputError, match="no finished run to go on from"):
+        runs.stage_one_weights(tmp_path)
+    (tmp_path / runs.CONFIG).write_text("{")
+    with pytest.raises(InputError, match=r"recipe\.json: .*damaged"):
+        runs.stage_one_weights(tmp_path)
+
+
+def test_predictions_that_are_not_whole_are_made_again(tmp_path):
+    path, kept = tmp_path / runs.TEACHER, np.full((50, 7), 1 / 7, np.float32)
+    np.save(path, kept)
+    np.testing.assert_array_equal(runs.read_teacher(path), kept)
+    whole = path.read_bytes()
+    for content in (whole[:-9], whole[:40], b"", b"x" * 99, whole.replace(b"(50, 7)", b"(9**9, )")):
+        path.write_bytes(content)
+        assert runs.read_teacher(path) is None
+    np.save(path, kept * np.nan)
+    assert runs.read_teacher(path) is None
 
 
 def test_the_record_of_stage_two_says_what_stage_one_was():
