@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,41 @@ def test_options_of_another_study_are_refused(words, capsys):
     assert app.main(["experiment", *words.split()]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith(REFUSED[words])
+
+
+@pytest.mark.filterwarnings("ignore:no PublicTest")
+def test_what_a_study_needs_is_said_before_the_first_epoch(synthetic, tmp_path):
+    empty = replace(synthetic, private_test=synthetic.private_test[:0])
+    with pytest.raises(InputError, match="has no rows in PrivateTest, which is needed"):
+        experiments.record("imbalance", empty, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:no PublicTest")
+def test_a_study_without_public_test_and_with_damaged_files(synthetic, tmp_path, monkeypatch):
+    begun, data = [], replace(synthetic, public_test=synthetic.public_test[:0])
+
+    def run(method, data, *_):
+        begun.append([len(split) for _, split in data])
+        return {"public": np.full((begun[0][1], 7), 1 / 7), "private": np.full((begun[0][2], 7), 1 / 7)}
+
+    monkeypatch.setattr(imbalance_methods, "run", run)
+    options = {"methods": ["focal"], "seeds": 1, "progress": lambda line: None}
+    found = experiments.run("imbalance", data, tmp_path, "x", **options)
+    assert begun[0][1] > 100 and begun[0][0] == len(data.train) - begun[0][1]
+    assert set(found) == {"none", "focal"}
+    result, record = (tmp_path / "imbalance-x" / "focal-0" / name for name in ("result.npz", "run.json"))
+    half = result.read_bytes()[:-50]
+    for file, content in ((result, half), (result, b""), (record, b"{"), (record, b"[" * 99999)):
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=rf"{file.name}: .*damaged.*delete") as caught:
+            experiments.run("imbalance", data, tmp_path, "x", **options)
+        assert "\n" not in str(caught.value)
+        file.write_bytes(whole)
+    np.savez(result, private=np.full((9, 7), 1 / 7), public=np.full((9, 7), 1 / 7))
+    with pytest.raises(InputError, match="no probabilities of the private split"):
+        experiments.run("imbalance", data, tmp_path, "x", **options)
 
 
 def facelib(*words: str, **options) -> subprocess.Popen:
