@@ -106,6 +106,7 @@ def read_json(path: Path) -> dict:
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes, read in pieces."""
+    """Hex digest of a file's bytes, read in pieces; errors as of ``files.check_file``."""
+    files.check_file(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()

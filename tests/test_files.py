@@ -52,7 +52,7 @@ def test_damaged_arrays_are_named(tmp_path):
 
 def test_what_is_no_file_is_never_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    code = "from facelib import files; files.read_record({!r}, '')"
+    code = "from facelib import paths; paths.digest({!r})"
     for path, text in ((tmp_path / "pipe", "pipe or a"), ("/dev/zero", "pipe or a"), (tmp_path, "folder")):
         command = [sys.executable, "-c", code.format(str(path))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -322,7 +322,8 @@ def _load(cache: Path) -> FerData | None:
     try:
         arrays = files.read_arrays(cache, "")
         meta = json.loads(str(arrays["meta"]))
-        if meta["version"] != _VERSION:
+        shape = len(arrays["labels"]), 48, 48
+        if meta["version"] != _VERSION or (arrays["images"].shape, arrays["images"].dtype) != (shape, "u1"):
             return None
         whole = Split(arrays["images"], arrays["labels"].astype(np.int64), arrays.get("votes"))
         data = _splits(whole, arrays["counts"], arrays.get("no_face"))
@@ -341,9 +342,10 @@ def _imported(progress: bool) -> FerData | None:
     memo = paths.read_json(_memo())
     if not all(isinstance(memo.get(key), str) for key in ("cache", "source")):
         return None
+    ferplus = memo.get("ferplus") if isinstance(memo.get("ferplus"), str) else None
     data = _load(paths.data() / memo["cache"])
     if data is None and Path(memo["source"]).exists():
-        data = _read(Path(memo["source"]), memo.get("ferplus"), progress)
+        data = _read(Path(memo["source"]), ferplus, progress)
     return data
 
 
@@ -354,8 +356,9 @@ def _file_digest(path: Path) -> str:
     stats = [(rel, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for rel, file in parts]
     key = hashlib.sha256(repr(stats).encode()).hexdigest()
     known = paths.read_json(index).get(name)
-    if isinstance(known, list) and known[:1] == [key]:
-        return known[1]
+    match known:
+        case [str(of), str(found)] if of == key:
+            return found
     if path.is_dir():
         total = hashlib.sha256()
         for rel, file in parts:
