@@ -13,6 +13,7 @@ from facelib.data.duplicates import cleaned
 from facelib.data.fer2013 import for_training
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
+from facelib.errors import InputError
 from facelib.models import registry
 from facelib.models.emotion import EMOTION_SIDE, emotion_inputs
 from facelib.paths import digest
@@ -142,6 +143,8 @@ def train_prior(
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
     train, public = frontal_faces(cleaned(data).train), frontal_faces(data.public_test)
+    if not len(train) or not len(public):
+        raise InputError(f"{data.source}: no frontal face in Training or PublicTest; give more faces")
     progress(f"{len(train):,} faces of {len(data.train):,} are coded, and mirrored")
     stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in (False, True)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
