@@ -13,6 +13,7 @@ import pytest
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.training import runs
+from helpers import UNPLUGGED, new_user, written_below
 
 #: Every trainer as a Python caller uses it, on tiny data; small networks stand for the slow ones. A run whose
 #: network is one of ours is found and loaded again; what is shipped at the end is cleared of training state.
@@ -112,11 +113,9 @@ import sys; sys.exit(3)
 """
 
 
-def test_importing_a_module_is_enough():
-    """TensorFlow starts in silence and with oneDNN, and the environment is what it was."""
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-c", QUIET], env=environment, capture_output=True, text=True, timeout=600
-    )
+def test_importing_a_module_is_enough(tmp_path):
+    """TensorFlow starts in silence, offline and with oneDNN, and the environment is what it was."""
+    command, environment = [sys.executable, "-c", UNPLUGGED + QUIET], new_user(tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (3, "")
+    assert written_below(tmp_path) <= {".keras/keras.json"}  # Keras's settings
