@@ -45,7 +45,7 @@ def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
         with (
             safe_children(),
-            tempfile.TemporaryDirectory() as scratch,
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
             LocalCluster(
                 n_workers=workers, local_directory=scratch, silence_logs=logging.ERROR, **options
             ) as cluster,

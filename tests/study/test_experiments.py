@@ -15,7 +15,7 @@ from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, Split
 from facelib.errors import InputError
 from facelib.study import experiments, imbalance_methods, metrics
-from helpers import wait_for
+from helpers import traps, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +134,15 @@ def facelib(*words: str, **options) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
-    """Of the methods, those that train, start or end in a way of their own."""
+    """Of the methods, those that train, start or end in a way of their own. No process, and there are more
+    than one, imports from the working directory."""
     arms, some = ["smote-features", "prior", "ldam-drw", "crt", "bias"], ["rare", "rare-last", "gradual"]
     options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
-    said = ""
+    said, trace = "", traps(home)
     for words in (["imbalance", "--arms", *arms], ["two-stage", "--arms", *some]):
-        process = facelib("experiment", *words, *options, stdout=subprocess.PIPE, text=True)
+        process = facelib("experiment", *words, *options, cwd=home, stdout=subprocess.PIPE, text=True)
         said += process.communicate(timeout=600)[0]
-        assert process.returncode == 0
+        assert process.returncode == 0 and not trace.exists()
     ran = [line.split(",")[0] for line in said.splitlines() if ", seed 0: done, " in line]
     # The second study finds stage one there.
     assert sorted(ran) == sorted(["none", *arms, *some])

@@ -56,6 +56,9 @@ def finished(tmp_path_factory):
 
 def train(backend: str, place):
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0"  # compiling takes longer than the few steps
+    )
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(place)],
         env=environment,
