@@ -1,4 +1,4 @@
-"""The only place where paths live, and how files are written whole.
+"""The only place where paths live, and what writers of files and starters of processes need.
 
 In a checkout, ``data/``, ``runs/``, ``notebooks/`` and ``reports/`` stand beside the package whatever the
 working directory is; installed with pip there is no checkout, and the user's cache folder takes its place.
@@ -65,6 +65,19 @@ def new_figures() -> Path:
 def runs() -> Path:
     """Checkpoints, logs and executed notebooks; ignored by git."""
     return home() / "runs"
+
+
+@contextmanager
+def safe_children() -> Iterator[None]:
+    """Python processes that are started meanwhile import nothing from their working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

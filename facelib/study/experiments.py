@@ -21,7 +21,7 @@ from facelib.data import fer2013, ferplus
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import registry
-from facelib.paths import atomic_write
+from facelib.paths import atomic_write, safe_children
 from facelib.study import imbalance_methods, significance
 from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
@@ -127,11 +127,12 @@ def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str]
     from joblib import Parallel, delayed
 
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    ready = Parallel(jobs, return_as="generator_unordered")(
-        delayed(_in_process)(run, data, threads) for run in left
-    )
-    for i, run in enumerate(ready, 1):
-        progress(f"{run}: done, {i} of {len(left)}")
+    with safe_children():
+        ready = Parallel(jobs, return_as="generator_unordered")(
+            delayed(_in_process)(run, data, threads) for run in left
+        )
+        for i, run in enumerate(ready, 1):
+            progress(f"{run}: done, {i} of {len(left)}")
 
 
 def _in_process(run: _Run, data: FerData, threads: int) -> _Run:

@@ -143,8 +143,8 @@ def fit(
         model = build()
     steps = config.steps_per_epoch or len(images) // config.batch_size
     optimizer = _optimizer(config, steps)
-    # Measured: XLA on a CPU makes these networks five times slower.
-    model.compile(optimizer, loss, jit_compile=False)
+    # Measured: XLA on a CPU makes these networks five times slower; JAX without it compiles every operation.
+    model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
 
     def everything() -> list:
@@ -207,6 +207,7 @@ def fit(
             if validate and (epoch % validate_every == 0 or step == last):
                 raw = numpy(model.trainable_variables)
                 optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
+                assign(model.trainable_variables, numpy(model.trainable_variables))  # JAX would use them up
                 row |= validate(model)
                 assign(model.trainable_variables, raw)
             with open(log, "a", encoding="utf-8") as lines:

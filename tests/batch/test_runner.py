@@ -17,7 +17,7 @@ import facelib
 from facelib.batch import process, runner
 from facelib.cli import app
 from facelib.errors import InputError
-from helpers import wait_for
+from helpers import traps, wait_for
 
 
 @pytest.fixture
@@ -71,18 +71,21 @@ def test_one_failure_stops_no_other_and_leaves_a_log(home, capsys):
 
 
 def test_the_kernel_is_this_python_in_the_notebooks_folder(home, monkeypatch):
-    """Also where a kernelspec of that name, first in the search, belongs to another Python."""
+    """Also where a kernelspec of that name, first in the search, belongs to another Python, and files in
+    that folder have packages' names."""
+    trace = traps(home / "notebooks")
     spec = home / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
     argv = ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(home / "jupyter"))
-    write(home, "01-where", "import os, sys; print(sys.executable, os.getcwd(), sep='\\n')")
+    write(home, "01-where", "import os, sys, tqdm; print(sys.executable, os.getcwd(), sep='\\n')")
     caller = Path.cwd()
     assert runner.run(["1"]) == 0
     executable, folder = printed(home, "01-where").splitlines()
     assert executable == sys.executable
     assert Path(folder) == home / "notebooks" and Path.cwd() == caller
+    assert not trace.exists()
 
 
 def test_a_notebook_that_hangs_is_ended_with_what_it_started(home, capsys):
