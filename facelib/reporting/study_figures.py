@@ -39,11 +39,12 @@ _COLOUR = COLOUR | {"fear_to_surprise": COLOUR["surprise"]}
 
 
 def find(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarray, np.ndarray]:
-    """An arm's value of a metric, its 95 % interval (2,), and what each seed reached (s,)."""
+    """An arm's value of a metric, its 95 % interval (2,) within [0, 1], and what each seed reached (s,)."""
     keys = ["recall" if metric in EMOTIONS else metric]
     keys += [f"{keys[0]}_interval", f"{keys[0]}_runs"]
     value, ends, runs = (row[view][k][metric] if metric in EMOTIONS else row[view][k] for k in keys)
-    return np.array(value, float).item(), np.array(ends, float), np.array(runs, float)
+    ends = np.clip(np.array(ends, float), 0, 1)  # in older records some lie outside
+    return np.array(value, float).item(), ends, np.array(runs, float)
 
 
 def change(

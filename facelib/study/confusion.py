@@ -95,8 +95,8 @@ def neighbours(features: np.ndarray, labels: np.ndarray, k: int = 10) -> dict:
     """Whose images lie nearest: shares of the labels among each image's ``k`` nearest others (cosine).
 
     features (n, d), without copies of an image, which would be its neighbours. Gives share (7, 7), row the
-    image's label and column its neighbours'; half, the half width of its interval over the images of the row;
-    expected (7, 7), what chance would give, from the frequencies of the classes; index (n, k), nearest first.
+    image's label and column its neighbours'; expected (7, 7), what chance would give, from the frequencies of
+    the classes; index (n, k), nearest first.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -104,16 +104,11 @@ def neighbours(features: np.ndarray, labels: np.ndarray, k: int = 10) -> dict:
     index = finder.kneighbors(return_distance=False)  # without the image itself
     mine = (labels[index][..., None] == np.arange(_K)).mean(1)  # (n, 7)
     counts = np.bincount(labels, minlength=_K)
-    share, half = np.full((2, _K, _K), np.nan)
+    share = np.full((_K, _K), np.nan)
     for i in np.flatnonzero(counts):
-        share[i], half[i] = _mean(mine[labels == i])
+        share[i] = mine[labels == i].mean(0)
     expected = (counts - np.eye(_K)) / (len(labels) - 1)
-    return {"k": k, "share": share, "half": half, "expected": expected, "index": index}
-
-
-def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the rows, and half the width of its 95 % interval."""
-    return values.mean(0), 1.96 * values.std(0) / math.sqrt(len(values))
+    return {"k": k, "share": share, "expected": expected, "index": index}
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
@@ -330,7 +325,7 @@ def unit_shares(
             size = code.bit_count()
             weight = math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)
             each = each + weight * (worth[code | 1 << i] - worth[code])
-        mean, half = _mean(each)
+        mean, half = each.mean(), 1.96 * each.std() / math.sqrt(len(each))
         found[unit] = {"from": a.get(unit, 0.0), "to": b.get(unit, 0.0), "value": float(mean)}
         found[unit] |= {"interval": (float(mean - half), float(mean + half)), "each": each}
     return found
