@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces itself whatever the level
+os.environ.setdefault("FACELIB_STATIC", "1")  # notebooks show pictures in place of sliders
 # A test's answer must not depend on what you have at home; with MPLBACKEND a kernel would show no figure.
 for name in ("FACELIB_HOME", "FACELIB_FER2013", "FACELIB_FIGURES", "MPLBACKEND"):
     os.environ.pop(name, None)

@@ -58,6 +58,12 @@ class Method:
     after: str = ""
     classes: tuple[str, ...] = ()
 
+    @property
+    def treats_rarity(self) -> bool:
+        """Whether it knows how often each class occurs, and changes something by it."""
+        knows = self.sampler != "none" or self.weights != "none" or self.loss in ("balanced-softmax", "ldam")
+        return bool(knows or self.after)
+
 
 RARE = ("disgust", "fear")
 #: Both of the weak classes as frequent as happy. Fear already has its equal share, so that no method which

@@ -14,8 +14,10 @@ import pytest
 from facelib.batch import runner
 from facelib.paths import CHECKOUT
 
-NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
-NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+EVERYWHERE = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
+EVERYWHERE = [path for path in EVERYWHERE if ".ipynb_checkpoints" not in path.parts]
+NOTEBOOKS = [path for path in EVERYWHERE if path.parent.name == "notebooks"]
+WITH_EXERCISES = [path for path in NOTEBOOKS if (path.parent / "solutions" / path.name).is_file()]
 MEBIBYTE = 2**20
 MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\\w")  # as in JSON
 #: Small values of parameters that notebooks share: papermill injects those that a notebook has.
@@ -93,7 +95,7 @@ def test_every_notebook_is_numbered_and_no_number_is_taken_twice():
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERYWHERE, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_rules(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -124,3 +126,42 @@ def test_it_runs_with_other_parameters(path, tmp_path):
 
 def test_fast_names_notebooks_that_exist():
     assert set(FAST) <= {path.stem for path in NOTEBOOKS}
+
+
+# --- exercises -------------------------------------------------------------------------------------------
+
+
+def sources(path, tag: str) -> list[str]:
+    return [cell.source for cell in tagged(nbformat.read(path, as_version=4), tag)]
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_each_exercise_has_a_stub_a_check_and_a_solution(path):
+    solved = path.parent / "solutions" / path.name
+    stubs, checks = sources(path, "exercise"), sources(path, "check")
+    assert 2 <= len(checks) == len(stubs) == len(sources(solved, "solution")) <= 4
+    assert all("None  # your code here" in stub for stub in stubs)
+    assert sources(solved, "check") == checks  # the same, so that the solution solves this exercise
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_solutions_pass_and_wrong_answers_do_not(path, monkeypatch, capsys):
+    """The solution, then the check; each solution's cell holds a wrong answer (metadata "wrong") as well."""
+    monkeypatch.chdir(path.parent)
+    space = {"display": print, "__name__": "solutions"}
+    notebook = nbformat.read(path.parent / "solutions" / path.name, as_version=4)
+    solution = None
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        if "check" in cell.metadata.get("tags", []):
+            exec(solution.metadata["wrong"], space)
+            with pytest.raises(AssertionError):
+                exec(cell.source, space)
+            exec(solution.source, space)
+        capsys.readouterr()
+        exec(python(cell), space)
+        if "check" in cell.metadata.get("tags", []):
+            assert "Right." in capsys.readouterr().out
+        elif "solution" in cell.metadata.get("tags", []):
+            solution = cell
