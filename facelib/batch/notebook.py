@@ -17,6 +17,12 @@ def versions(*packages: str) -> None:
     print(f"python {sys.version.split()[0]}", *(f"{name} {version(name)}" for name in names), sep=", ")
 
 
+def tell(line: str) -> None:
+    """Print a line of progress: nothing in tests and committed outputs, where $FACELIB_STATIC is set."""
+    if not os.environ.get("FACELIB_STATIC"):
+        print(line, flush=True)
+
+
 def fastest(stage: Callable, *inputs, repeats: int = 5) -> float:
     """Milliseconds of the fastest of some calls ``stage(*inputs)``: something disturbed the others."""
     return 1000 * min(timeit.repeat(lambda: stage(*inputs), number=1, repeat=repeats))

@@ -210,6 +210,22 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
     return figure
 
 
+def two_cuts(x: np.ndarray, classes: np.ndarray, cuts: Mapping[str, float]) -> Figure:
+    """A common class (0) and a rare one (1) along one feature x, (n,) each, and where classifiers cut.
+
+    cuts: name -> x.
+    """
+    figure, (axis,) = plots.small_multiples([""], 8.5, 2.6, frame="bottom")
+    for i, (name, colour) in enumerate((("common", COLOURS[6]), ("rare", COLOURS[1]))):
+        axis.hist(x[classes == i], 160, range=(-4, 4), color=colour, alpha=0.75, label=name)
+    for (name, cut), side in zip(cuts.items(), ("right", "left"), strict=True):
+        axis.axvline(cut, color=INK, linestyle="--")
+        axis.text(cut, axis.get_ylim()[1], f" {name} ", ha=side, va="top")
+    axis.set(xlabel="x", yticks=[], xlim=(-4, 4))
+    axis.legend(frameon=False, loc="upper left")
+    return figure
+
+
 # --- small things ------------------------------------------------------------------------------------------
 
 

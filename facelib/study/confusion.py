@@ -205,6 +205,27 @@ def people(votes: np.ndarray) -> dict:
         return {"counts": counts, "share": counts / counts.sum(1, keepdims=True)}
 
 
+def followed(found: Mapping[str, Mapping]):
+    """Recall of fear and the confusions that we follow (``metrics.CONFUSIONS``), as a DataFrame of text.
+
+    found: title of a column -> what ``shares`` gave (then with intervals) or ``people``.
+    """
+    import pandas as pd
+
+    pairs = (("fear", "fear"), *metrics.CONFUSIONS)
+    table = {}
+    for title, one in found.items():
+        cells = []
+        for i, j in (tuple(map(EMOTIONS.index, pair)) for pair in pairs):
+            value = one["share"][i][j]
+            with_ends = "low" in one and metrics.with_interval(
+                value, (one["low"][i][j], one["high"][i][j]), 0
+            )
+            cells.append(with_ends or f"{value:.0%}")
+        table[title] = cells
+    return pd.DataFrame(table, [f"{a} → {b}" for a, b in pairs])
+
+
 # --- what a bias buys ------------------------------------------------------------------------------------
 
 
