@@ -96,8 +96,7 @@ def likeness(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
 
     known, asked = normed(train), normed(test)
-    parts = [(asked[at : at + _CHUNK] @ known.T).max(1) for at in range(0, len(asked), _CHUNK)]
-    return np.concatenate([np.zeros(0, np.float32), *parts])
+    return np.concatenate([(asked[at : at + _CHUNK] @ known.T).max(1) for at in range(0, len(asked), _CHUNK)])
 
 
 def leaked_rows(data: FerData) -> dict[str, np.ndarray]:
