@@ -26,8 +26,8 @@ SMALL = {"dataset": "toy", "seed": 1}
 FAST: dict[str, dict[str, object]] = {
     "01-deepface-pipeline": {"repeats": 1, "peers": False},
     "02-fer2013-imbalance": {"n_faces": 1500, "n_bootstrap": 100},
-    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
-    "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
+    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4, "n_matched": 200},
+    "04-oversampling": {"n_faces": 1500, "n_test": 1000, "steps": 60},
     "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
     "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
     "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
@@ -133,6 +133,19 @@ def test_fast_names_notebooks_that_exist():
 
 def sources(path, tag: str) -> list[str]:
     return [cell.source for cell in tagged(nbformat.read(path, as_version=4), tag)]
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_it_is_written_for_a_course(path):
+    """The opening says what for and how long; prose leads to code; what is compared can be compared."""
+    cells = nbformat.read(path, as_version=4).cells
+    for word in ("What you will learn", "Core", "To read", "To run", "glossary"):
+        assert word in cells[0].source, f"the opening does not say: {word}"
+    kinds = [cell.cell_type for cell in cells]
+    assert sum(a == b == "code" for a, b in zip(kinds, kinds[1:], strict=False)) <= 2
+    ignored = [c for c in cells if "nbval-ignore-output" in c.metadata.get("tags", []) and c.outputs]
+    assert len(ignored) <= 7, "only for versions, timings, and numbers of a network trained here"
+    assert "\n## What we found" in "\n" + "\n".join(c.source for c in cells if c.cell_type == "markdown")
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)

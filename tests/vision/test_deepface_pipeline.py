@@ -342,3 +342,11 @@ def test_inputs_come_in_batches():
 def test_where_the_package_cannot_be_asked_there_are_no_crops(monkeypatch):
     monkeypatch.setattr(deepface_pipeline, "_PACKAGE", "raise ImportError")
     assert deepface_pipeline.crops_of_the_package([]) is None
+
+
+def test_a_network_as_stages_to_draw():
+    model = deepface.emotion_network()
+    found = deepface.stages(model)
+    assert found[0] == ("input", 48, 1, 0) and found[1][:3] == ("conv 5", 44, 64)
+    assert found[-1] == ("dense", 1, 7, 1025 * 7)
+    assert sum(stage[3] for stage in found) == model.count_params()
