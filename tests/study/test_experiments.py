@@ -106,7 +106,7 @@ def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
 REFUSED = {
     f"confusion {option}": "is for imbalance and two-stage and generated, not for confusion"
     for option in ("--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1")
-} | {"imbalance --model tiny": "--model is for confusion, not for imbalance"}
+} | {"imbalance --model tiny": "--model is for confusion and votes, not for imbalance"}
 
 
 @pytest.mark.parametrize("words", REFUSED)
