@@ -173,16 +173,9 @@ def _read_yaml(file: str | None) -> dict[str, object]:
 
 def load_data(dataset: str):
     """The labelled set that a command works on; its name goes to stderr, so that they are not confused."""
-    from facelib.data import fer2013, synthetic_faces
+    from facelib.data import fer2013
 
-    data = None
-    if dataset != "toy":
-        try:
-            data = fer2013.load_fer2013()
-        except FileNotFoundError:
-            if dataset == "fer2013":
-                raise
-    data = data or synthetic_faces.load_toyfaces()
+    data = fer2013.load(dataset)
     print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
     return data
 

@@ -42,6 +42,7 @@ from facelib.data.fer2013_readers import (
     split_folders,
 )
 from facelib.data.ferplus import VOTES, VOTES_URL, fetch_votes, read_votes
+from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS, FerData, Split
 from facelib.errors import InputError
 
@@ -87,6 +88,29 @@ def load_fer2013(
         if source := _find(place):
             return _warn(_read(source, ferplus, progress))
     raise FileNotFoundError(f"FER-2013 is not in {' or '.join(map(str, places))}: {_HOW}")
+
+
+def load(dataset: str = "auto", n: int = 6000, seed: int = 0, votes: bool = False) -> FerData:
+    """The set that a command or a notebook works on.
+
+    dataset: "fer2013"; "toy", ``n`` synthetic faces drawn with ``seed``; or "auto", FER-2013 where it is and
+        else the synthetic faces. votes: FER-2013 counts only with the FER+ votes.
+
+    Raises FileNotFoundError or InputError for "fer2013" where it, or its votes, are missing.
+    """
+    if dataset != "toy":
+        try:
+            data = load_fer2013()
+            if data.train.votes is not None or not votes:
+                return data
+            if dataset == "fer2013":
+                raise InputError(
+                    f"{data.source} has no FER+ votes: put {VOTES} beside it, see data/README.md"
+                )
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    return load_toyfaces(n, seed)
 
 
 def import_fer2013(path: str | Path, ferplus: str | Path | None = None, progress: bool = True) -> FerData:
