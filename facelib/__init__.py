@@ -25,6 +25,8 @@ _EXPORTS = {
     "extract_faces": "vision.encoder",
     "to_frame": "vision.encoder",
     "analyze_video": "vision.video",
+    "verify": "vision.recognition",
+    "find": "vision.recognition",
     "Face": "vision.encoder",
     "FaceEncoder": "vision.encoder",
     "load_emotion_model": "models.registry",

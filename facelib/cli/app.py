@@ -321,8 +321,8 @@ def _data_parser(commands) -> None:
         "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
     )
     fetch.add_argument("name", nargs="?", default="fer2013",
-        choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its networks; fer2013 (default): the data set")  # fmt: skip
+        choices=["yunet", "sface", "deepface-emotion", "deepface-gender", "fer2013"],
+        help="yunet: face detector; sface: for compare; deepface-…: its networks; fer2013 (default)")  # fmt: skip
     importing = command(
         parts,
         "import",
