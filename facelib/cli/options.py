@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from facelib.errors import AMOUNT, FRACTION, NATURAL, POSITIVE, InputError, Numbers
+from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS, InputError, Numbers
 
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span = map(
+fraction, amount, positive, natural, magnification, span, seconds, cosine = map(
     _typed,
     (
         FRACTION,
@@ -59,6 +59,8 @@ fraction, amount, positive, natural, magnification, span = map(
         NATURAL,
         Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"),
         _span,
+        SECONDS,
+        COSINE,
     ),
 )
 

@@ -68,15 +68,6 @@ DOWNLOADS = {
         size=232_589,
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     ),
-    "sface": Download(
-        "models",
-        "face_recognition_sface_2021dec.onnx",
-        "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
-        "face_recognition_sface_2021dec.onnx",
-        "SFace face recogniser (OpenCV Zoo, Apache-2.0; 39 MB)",
-        size=38_696_353,
-        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
-    ),
     "deepface-emotion": Download(
         "deepface",
         "facial_expression_model_weights.h5",
@@ -90,6 +81,15 @@ DOWNLOADS = {
         "gender_model_weights.h5",
         _DEEPFACE + "gender_model_weights.h5",
         "DeepFace's VGG-Face gender network (MIT; about 540 MB)",
+    ),
+    "sface": Download(
+        "models",
+        "face_recognition_sface_2021dec.onnx",
+        "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+        "face_recognition_sface_2021dec.onnx",
+        "SFace face recogniser (OpenCV Zoo, Apache-2.0; 39 MB)",
+        size=38_696_353,
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
     ),
 }
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facelib.errors import InputError, Numbers
+from facelib.errors import COSINE, InputError
 from facelib.models import registry
 from facelib.vision import detection, image_io
 from facelib.vision.image_io import Source, printable
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: Cosine similarity from which two faces count as one person's (OpenCV's tutorial, for LFW).
 THRESHOLD = 0.363
-#: What a cosine similarity can be.
-COSINE = Numbers(float, -1, 1, "a number between -1 and 1")
 #: Side of the aligned face, and where ArcFace (arXiv:1801.07698) and SFace expect its eyes, nose and mouth's
 #: corners, x and y in pixels; those on the picture's left first.
 SIDE = 112

@@ -10,6 +10,7 @@ file cannot be opened; ``_why_closed`` looks for that.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time as clock
@@ -25,7 +26,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from facelib.emotions import EMOTIONS
-from facelib.errors import POSITIVE, InputError, Numbers
+from facelib.errors import POSITIVE, SECONDS, InputError
 from facelib.vision import encoder as pictures
 from facelib.vision.detection import Detection
 from facelib.vision.encoder import Face, FaceEncoder
@@ -34,16 +35,12 @@ from facelib.vision.image_io import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Extensions by which a film is told from a picture.
-EXTENSIONS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .mts .m2ts .ts .wmv .flv .ogv .3gp".split())
 #: Frames are reduced to this longer side for the search: a face has then at least 1/27 of the film's width.
 SEARCH_SIDE = 640
 #: With ``detect_every`` left open, the detector looks so often, in seconds, or on every sampled frame.
 LOOK = 0.1
 #: A face that was lost keeps its number if it is found again within this time, in seconds.
 PATIENCE = 1.5
-#: Seconds, 0 included.
-SECONDS = Numbers(float, 0, 1e9, "a number of seconds, at least 0")
 
 
 @dataclass(frozen=True)
@@ -466,11 +463,14 @@ def analyze_video(
 
     film = Film(path)
     encoder = FaceEncoder(**{"gender": None} | options)
-    frames = stream(film, encoder, every, detect_every, smooth)
-    rows = [to_row(face) for frame in with_progress(frames, film, every, progress) for face in frame.faces]
+    frames = with_progress(stream(film, encoder, every, detect_every, smooth), film, every, progress)
+    rows = (to_row(face) for frame in frames for face in frame.faces)
+    parts = []  # columns take a tenth of the memory of the rows' dictionaries
+    while part := list(itertools.islice(rows, 1000)):
+        parts.append(pd.DataFrame(part, columns=list(COLUMNS)))
     if film.fault:
         warnings.warn(str(film.fault), stacklevel=2)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def with_progress(frames, film: Film, every: float, show: bool | None = None):
