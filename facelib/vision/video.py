@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 SEARCH_SIDE = 640
 #: With ``detect_every`` left open, the detector looks so often, in seconds, or on every sampled frame.
 LOOK = 0.1
-#: A face that was lost keeps its number if it is found again within this time, in seconds.
+#: A face that was lost keeps its number if it is found again within this time, in seconds, or at the next
+#: look but one where the looks are rarer.
 PATIENCE = 1.5
+#: Where looks follow each other within this time, in seconds, a face that is seen in one alone is left out.
+MOMENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -198,16 +201,18 @@ class Tracker:
 
     def __init__(self):
         self._tracks: list[_Track] = []
-        self._last = 0
+        self._last, self._before = 0, 0.0
 
     def update(self, time: float, faces: list[Detection], patches: list[np.ndarray]) -> list[int]:
         """The track numbers of a frame's faces, in their order. patches: of each, from ``_patch``."""
-        self._tracks = [track for track in self._tracks if time - track.time <= PATIENCE]
+        patience = max(PATIENCE, 2.5 * (time - self._before))
+        self._tracks = [track for track in self._tracks if time - track.time <= patience]
+        self._before = time
         places = [np.array(face.frame) for face in faces]
         alone = [sum(_overlap(place, other, 1.0) > 0 for other in places) == 1 for place in places]
         scores = np.zeros((len(self._tracks), len(faces)))
         for i, track in enumerate(self._tracks):
-            margin = 1.4 + (time - track.time)  # the longer unseen, the less sure where
+            margin = min(1.4 + (time - track.time), 3.0)  # the longer unseen, the less sure where
             for j, place in enumerate(places):
                 alike = float(track.patch @ patches[j])
                 overlap = _overlap(track.at(time), place, margin)
@@ -224,6 +229,10 @@ class Tracker:
                 self._last = numbers[j] = self._last + 1
                 self._tracks.append(_Track(self._last, places[j], patches[j], time))
         return numbers
+
+    def seen_again(self, number: int) -> bool:
+        """Whether this track was seen more than once."""
+        return any(track.seen > 1 for track in self._tracks if track.number == number)
 
     def _see(self, track: _Track, time: float, place: np.ndarray, patch: np.ndarray | None) -> None:
         """A new sighting. patch: None where another face may cover it: looks are not learned from that."""
@@ -333,24 +342,42 @@ def _followed(
 ) -> Iterator[_Raw]:
     """The frames with their faces. The detector sees each ``detect_every``-th and the last; on those between,
     a face is where a line from one sighting to the next puts it, if both sightings are of one track."""
-    tracker, before = Tracker(), _Raw(0, 0.0, np.empty(0))
+    tracker, last, looks = Tracker(), None, 0
     waiting: deque[tuple[list[_Raw], Future]] = deque()
     held = 0
 
     def finished() -> Iterator[_Raw]:
-        nonlocal before, held
-        group, found = waiting.popleft()
-        seen = group[-1]
-        seen.faces, patches = found.result()
+        """What is known with the next look: the frame of the last one, and those between."""
+        nonlocal last, looks, held
+        *between, seen = waiting[0][0]
+        seen.faces, patches = waiting.popleft()[1].result()
         seen.tracks = tracker.update(seen.time, seen.faces, patches)
-        old, new = (dict(zip(each.tracks, each.faces)) for each in (before, seen))
-        for raw in group[:-1]:
-            share = (raw.time - before.time) / (seen.time - before.time)
-            raw.tracks = [track for track in new if track in old]
-            raw.faces = [_between(old[track], new[track], share) for track in raw.tracks]
-        before = replace(seen, image=np.empty(0))
-        held -= sum(raw.image.nbytes for raw in group)
-        yield from group
+        looks += 1
+        if last:
+            yield from released(seen.time - last.time)
+            old, new = (dict(zip(each.tracks, each.faces)) for each in (last, seen))
+            for raw in between:
+                share = (raw.time - last.time) / (seen.time - last.time)
+                raw.tracks = [track for track in new if track in old]
+                raw.faces = [_between(old[track], new[track], share) for track in raw.tracks]
+                held -= raw.image.nbytes
+                yield raw
+        last = seen
+
+    def released(passed: float) -> Iterator[_Raw]:
+        """The frame of the last look. What was seen in it alone, and not a moment earlier or later, is most
+        often no face: a cascade errs here and there, a face stays."""
+        nonlocal held
+        held -= last.image.nbytes
+        faces, tracks = last.faces, last.tracks
+        kept = [looks == 1 or passed > MOMENT or tracker.seen_again(track) for track in tracks]
+        shown = replace(
+            last,
+            faces=[face for face, keep in zip(faces, kept) if keep],
+            tracks=[track for track, keep in zip(tracks, kept) if keep],
+        )
+        last.image = np.empty(0)
+        yield shown
 
     with pictures._one_opencv_thread_each(), ThreadPoolExecutor(encoder.workers) as pool:
         group: list[_Raw] = []
@@ -368,6 +395,8 @@ def _followed(
                 waiting.append((group, pool.submit(_search, encoder, group[-1].image)))
             while waiting:
                 yield from finished()
+            if last:
+                yield from released(0.0)
         finally:
             for _, found in waiting:
                 found.cancel()

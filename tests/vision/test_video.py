@@ -247,7 +247,9 @@ def test_a_face_that_returns_late_or_elsewhere_is_another():
         return tracker.update(t, [detection(x, 50)], [looks])[0]
 
     assert [number(0, 10), number(0.1, 12), number(0.2, 500), number(0.4, 16)] == [1, 1, 2, 1]
-    assert number(0.4 + video.PATIENCE + 0.1, 16) == 3
+    for t in (1.0, 1.5, 2.0):
+        assert tracker.update(t, [], []) == []
+    assert number(0.5 + video.PATIENCE, 16) == 3
     assert number(2.1, 16, -patch) == 4  # after a cut in the film: somebody else, at the same place
 
 
@@ -270,6 +272,23 @@ def test_faces_are_followed_between_the_detectors_looks(walk, detect_every):
             assert found.keys() == true.keys()
         assert all(abs(x - true[track]) <= 1 for track, x in found.items() if track in true)
         assert all(face.path == str(walk) and face.time == frame.time for face in frame.faces)
+
+
+def test_what_is_seen_once_alone_is_no_face_unless_looks_are_rare(walk):
+    def flicker(image):
+        number = number_in(image)
+        return [detection(20, 20)] + [detection(200, 120)] * (number == 50)
+
+    def tracks(every):
+        return [len(frame.faces) for frame in video.stream(walk, encoder(flicker), every, 1)]
+
+    assert tracks(0) == [1] * 100 and tracks(1) == [1, 1, 2, 1]
+
+
+def test_rare_looks_keep_the_numbers():
+    patch = video._normal(np.arange(256, dtype=np.float32))
+    tracker = video.Tracker()
+    assert [tracker.update(t, [detection(50 + t, 50)], [patch]) for t in range(0, 40, 5)] == [[1]] * 8
 
 
 def test_interpolated_eyes_move_with_the_face():
