@@ -4,7 +4,7 @@
     python benchmarks/films.py --film FILM          # a film of yours
     python benchmarks/films.py --seconds 60 600 --only followed      # does memory grow with the film?
 
-Contenders, all with OpenCV's cascades; every frame is analysed:
+Contenders, with OpenCV's cascades unless ``--detector`` says otherwise; every frame is analysed:
 
     fer        the package's `Video.analyze` with its defaults (its network in TensorFlow Lite), but for the
                pictures and the film that it would also write
@@ -54,7 +54,7 @@ def make_film(path: Path, seconds: float, rate: int = 30) -> Path:
     return path
 
 
-def contender(name: str):
+def contender(name: str, detector: str):
     """A function from a film to the numbers of its frames and of the faces found."""
     if name == "fer":
         import cv2
@@ -63,19 +63,20 @@ def contender(name: str):
         from fer.classes import Video
         from fer.fer import FER
 
-        detector = FER()
+        fer = FER()
 
         def run(film: str) -> tuple[int, int]:
             with tempfile.TemporaryDirectory() as folder:
                 off = dict.fromkeys(("save_frames", "save_video", "annotate_frames", "zip_images"), False)
-                found = Video(film, outdir=folder).analyze(detector, **off)
-            return len(found), sum(column.startswith("box") for row in found for column in row)
+                found = Video(film, outdir=folder).analyze(fer, **off)
+            frames = int(cv2.VideoCapture(film).get(cv2.CAP_PROP_FRAME_COUNT))  # found: those with a face
+            return frames, sum(column.startswith("box") for row in found for column in row)
 
         return run
     from facelib.vision import video
     from facelib.vision.encoder import FaceEncoder
 
-    encoder = FaceEncoder("haar", "facelib" if name == "facelib" else "tiny", None)
+    encoder = FaceEncoder(detector, "facelib" if name == "facelib" else "tiny", None)
 
     def run(film: str) -> tuple[int, int]:
         frames = faces = 0
@@ -86,9 +87,9 @@ def contender(name: str):
     return run
 
 
-def measure(name: str, film: str, short: str) -> dict:
+def measure(name: str, film: str, short: str, detector: str) -> dict:
     begin = time.perf_counter()
-    run = contender(name)
+    run = contender(name, detector)
     run(short)
     ready, cpu = time.perf_counter(), time.process_time()
     frames, faces = run(film)
@@ -113,8 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=float, nargs="+", default=[20], help="lengths of films that are made"
     )
     parser.add_argument("--only", choices=CONTENDERS, action="append", help="repeatable (default all)")
+    parser.add_argument("--detector", default="haar", help="facelib's: haar, yunet or a YuNet file")
     parser.add_argument("--output", type=Path, help="JSON file")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         print(json.dumps(measure(*options.child)))
@@ -129,8 +131,18 @@ def main(arguments: list[str] | None = None) -> int:
         for seconds in [0] if options.film else options.seconds:
             film = options.film or make_film(Path(scratch) / f"{seconds:g}.mp4", seconds)
             for name in options.only or CONTENDERS:
-                command = [sys.executable, __file__, "--child", name, str(film), str(short)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--child",
+                    name,
+                    os.path.abspath(film),
+                    str(short),
+                    options.detector,
+                ]
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, check=False, cwd=scratch
+                )
                 if done.returncode:
                     print(f"{name}: failed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
                     continue
