@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     films.add_argument("--every", type=seconds, metavar="S",
         help="seconds from one analysed frame to the next, 0 for all frames (default 0.1)")  # fmt: skip
     films.add_argument("--detect-every", type=positive, metavar="K",
-        help="search each K-th of these, follow faces between (default: about every 0.1 s)")  # fmt: skip
+        help="search each K-th of these, follow faces between (default: about every 0.2 s)")  # fmt: skip
     films.add_argument("--smooth", type=seconds, metavar="S",
         help="average emotion over so many seconds of each face, 0 for not (default 0.5)")  # fmt: skip
     films.add_argument("--plot", metavar="FILE",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Frames are reduced to this longer side for the search: a face has then at least 1/27 of the film's width.
 SEARCH_SIDE = 640
 #: With ``detect_every`` left open, the detector looks so often, in seconds, or on every sampled frame.
-LOOK = 0.1
+LOOK = 0.2
 #: A face that was lost keeps its number if it is found again within this time, in seconds, or at the next
 #: look but one where the looks are rarer.
 PATIENCE = 1.5
@@ -415,7 +415,7 @@ def stream(
     """Analyse a film in constant memory; the sampled frames come in order, those without a face too.
 
     every: seconds from one sampled frame to the next, 0 for all frames. detect_every: the detector looks at
-    each so-many-th sampled frame, between them faces are interpolated; None: about every 0.1 seconds.
+    each so-many-th sampled frame, between them faces are interpolated; None: about every 0.2 seconds.
     smooth: seconds over which emotion is averaged along a track (``_Smoother``), 0 for not. images: frames
     keep their picture, for drawing. Raises InputError; a film that breaks off has ``Film.fault`` afterwards.
     """
