@@ -82,6 +82,15 @@ DOWNLOADS = {
         "DeepFace's VGG-Face gender network (MIT; about 540 MB)",
         "45513ce5678549112d25ab85b1926fb65986507d49c674a3d04b2ba70dba2eb5",
     ),
+    "sface": Download(
+        "models",
+        "face_recognition_sface_2021dec.onnx",
+        "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+        "face_recognition_sface_2021dec.onnx",
+        "SFace face recogniser (OpenCV Zoo, Apache-2.0; 39 MB)",
+        size=38_696_353,
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+    ),
 }
 #: Digests of YuNet files that OpenCV is known to read.
 _YUNETS = (
