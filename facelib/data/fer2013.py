@@ -42,7 +42,6 @@ from facelib.data.fer2013_readers import (
     split_folders,
 )
 from facelib.data.ferplus import VOTES, VOTES_URL, fetch_votes, read_votes
-from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS, FerData, Split
 from facelib.errors import InputError
 
@@ -98,6 +97,8 @@ def load(dataset: str = "auto", n: int = 6000, seed: int = 0, votes: bool = Fals
 
     Raises FileNotFoundError or InputError for "fer2013" where it, or its votes, are missing.
     """
+    from facelib.data.synthetic_faces import load_toyfaces  # imports OpenCV
+
     if dataset != "toy":
         try:
             data = load_fer2013()
