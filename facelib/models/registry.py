@@ -261,13 +261,15 @@ class OnnxNetwork:
 
     def __init__(self, task: str):
         card(task)
-        self._session = _session(task)
-        self._input = self._session.get_inputs()[0].name
+        self._task = task
+        _session(task, os.getpid())  # what is wrong with its file is said now
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        session = _session(self._task, os.getpid())
+        name = session.get_inputs()[0].name
         starts = range(0, max(1, len(inputs)), self.PART)
         parts = (inputs[start : start + self.PART] for start in starts)
-        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        return np.concatenate([session.run(None, {name: part})[0] for part in parts])
 
 
 def cores() -> int:
@@ -276,7 +278,8 @@ def cores() -> int:
 
 
 @functools.cache
-def _session(task: str):
+def _session(task: str, process: int):
+    """process: a forked child has none of the threads with which its parent's session would answer."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

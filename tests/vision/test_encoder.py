@@ -64,7 +64,7 @@ def test_one_or_many_paths_or_arrays(both, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(ASTRONAUT).save(path)
     [face] = both(ASTRONAUT)
-    one = (path, str(path), str(path).encode())
+    one = (path, str(path), path.read_bytes(), path.open("rb"), Image.open(path))
     for given in (*one, [path], (ASTRONAUT,), iter([str(path)]), ASTRONAUT[None]):
         [other] = both(given)
         assert same(face, other)
@@ -290,7 +290,7 @@ def test_to_frame(both, tmp_path):
     Image.fromarray(ASTRONAUT).save(tmp_path / "a.png")
     frame = facelib.to_frame(both([tmp_path / "a.png", ASTRONAUT]))
     assert tuple(frame.columns) == COLUMNS
-    assert COLUMNS[:6] == ("path", "x", "y", "w", "h", "confidence")
+    assert COLUMNS[:7] == ("path", "source_index", "x", "y", "w", "h", "confidence")
     assert {*EMOTIONS, *GENDERS, "emotion", "gender", "left_eye_x"} < set(COLUMNS)
     assert len(frame) == 2 and frame.path[0] == str(tmp_path / "a.png")
     assert np.allclose(frame[list(EMOTIONS)].sum(axis=1), 1) and np.allclose(

@@ -137,7 +137,7 @@ def test_bad_pictures_give_one_line_that_names_the_file(tmp_path):
         (".", "is a folder"),
         ("pipe.jpg", "is a pipe or a device"),  # and it does not wait for a writer
         ("circle.jpg", "cannot be read"),
-        ("nowhere.jpg", "no such file"),
+        ("nowhere.jpg", "is a link to a file that is gone"),
         ("file.jpg/inner.jpg", "cannot be read"),
         ("a\0b.jpg", "cannot be read"),
         ("n" * 5000, "cannot be read"),
