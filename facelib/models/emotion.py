@@ -42,6 +42,8 @@ def normalisation() -> type[keras.layers.BatchNormalization]:
     from facelib.backend import keras, ops
 
     class BatchNormalization(keras.layers.BatchNormalization):
+        __module__ = "keras.layers"  # as which it is saved: the file loads where this class is not known
+
         def call(self, inputs, training=None, mask=None):
             if not training or keras.backend.backend() != "tensorflow":
                 return super().call(inputs, training=training, mask=mask)

@@ -224,7 +224,11 @@ def emotion_task(name: str) -> str:
 
 def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
     """The Keras model of a file in ``weights``; mixed_precision: as ``build``. Raises InputError where it is
-    missing."""
+    missing.
+
+    Saved as .keras it loads again with ``keras.models.load_model``; "vqvae" and "prior" have layers of our
+    own: import ``facelib.models.masked_prior``, which registers them, in the process that loads.
+    """
     return build(card(task)["architecture"], WEIGHTS / f"{task}.weights.h5", mixed_precision)
 
 
