@@ -176,7 +176,7 @@ def _summary(faces: int, pictures: int, without: int, faults: int, others: str) 
         + f" ({without} without a face)" * bool(without)
         + f"; {faults} faults, named above" * bool(faults)
         + f"; passed over, no readable pictures: {others}" * bool(others)
-        + " (`pip install pillow-heif` reads .heic)" * (".heic" in others)
+        + " (`pip install 'facelib[heic]'` reads .heic)" * (".heic" in others)
     )
 
 

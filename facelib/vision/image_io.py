@@ -37,7 +37,7 @@ EXTENSIONS = frozenset(
 #: bytes of PNG can unpack to gigabytes.
 MAX_PIXELS, MAX_SIDE = 130_000_000, 65_535
 #: Bytes that decoding one picture may take; on many cores, all threads' pictures together may take more.
-MEMORY = 760_000_000
+MEMORY = 720_000_000
 MEMORY_PER_CORE = 150_000_000
 #: Files with more bytes are refused.
 MAX_FILE = 350_000_000
@@ -321,7 +321,7 @@ def _foreign(head: bytes, name: str) -> str | None:
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"):
         if ".heic" not in EXTENSIONS:
-            return "is a HEIC picture; `pip install pillow-heif`, then facelib reads it"
+            return "is a HEIC picture; `pip install 'facelib[heic]'`, then it is read"
     elif brand == b"avif":
         if ".avif" not in EXTENSIONS:
             return "is an AVIF picture, which this build of Pillow cannot read; convert it"

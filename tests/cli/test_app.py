@@ -315,7 +315,7 @@ def test_what_a_folder_holds_besides(good, main):
     if heic:
         assert err == [
             "2 faces in 3 pictures (1 without a face); passed over, no readable pictures: 2 .heic, "
-            "1 without an extension, 1 .mov (`pip install pillow-heif` reads .heic)"
+            "1 without an extension, 1 .mov (`pip install 'facelib[heic]'` reads .heic)"
         ]
 
 
