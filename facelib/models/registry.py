@@ -253,7 +253,11 @@ def emotion_task(name: str) -> str:
 
 def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
     """The Keras model of a file in ``weights``; mixed_precision: as ``build``. Raises InputError where it is
-    missing."""
+    missing.
+
+    Saved as .keras it loads again with ``keras.models.load_model``; "vqvae" and "prior" have layers of our
+    own: import ``facelib.models.masked_prior``, which registers them, in the process that loads.
+    """
     return build(card(task)["architecture"], WEIGHTS / f"{task}.weights.h5", mixed_precision)
 
 
@@ -310,13 +314,15 @@ class OnnxNetwork:
 
     def __init__(self, task: str):
         card(task)
-        self._session = _session(task)
-        self._input = self._session.get_inputs()[0].name
+        self._task = task
+        _session(task, os.getpid())  # what is wrong with its file is said now
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        session = _session(self._task, os.getpid())
+        name = session.get_inputs()[0].name
         starts = range(0, max(1, len(inputs)), self.PART)
         parts = (inputs[start : start + self.PART] for start in starts)
-        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        return np.concatenate([session.run(None, {name: part})[0] for part in parts])
 
 
 def cores() -> int:
@@ -325,7 +331,8 @@ def cores() -> int:
 
 
 @functools.cache
-def _session(task: str):
+def _session(task: str, process: int):
+    """process: a forked child has none of the threads with which its parent's session would answer."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
