@@ -5,7 +5,7 @@ folder that marks masked faces, as its boxes reach to hair and chin), each face 
 in facelib/vision/detection.py were chosen on these photographs: what this prints for them is no independent
 measurement.
 
-    python benchmarks/detection.py --photos DIR … --yunet FILE     writes reports/metrics/01-detection.json
+    python benchmarks/detection.py --photos DIR … --yunet FILE     writes reports/metrics/01-detection*.json
 
 Each DIR holds photographs and boxes.json: a list of {"file", "boxes"}, boxes a list of [x, y, w, h] or of
 {"box": [x, y, w, h], "masked": true or false}, or null where nobody annotated.
@@ -40,35 +40,33 @@ def main() -> None:
         "facelib haar": detection.HaarDetector(),
         "facelib yunet": detection.YuNetDetector(arguments.yunet or registry.locate("yunet")),
     }
-    rows, scores, content = [], [], hashlib.sha256()
+    scores = []
     for folder in arguments.photos:
         annotated = json.loads((folder / "boxes.json").read_text())
         pictures = {row["file"]: image_io.read_image(folder / row["file"]) for row in annotated}
-        for image in pictures.values():
-            content.update(image.tobytes())
-        for name, detect in contenders.items():
-            rows.append({"photos": folder.name, "detector": name, **measured(detect, annotated, pictures)})
-            if name == "facelib yunet":
-                scores += measured(detection.YuNetDetector(detect.model, 0.0), annotated, pictures, True)
-            print(rows[-1], flush=True)
+        content = hashlib.sha256(b"".join(image.tobytes() for image in pictures.values()))
+        rows = [
+            {"detector": name, **measured(each, annotated, pictures)} for name, each in contenders.items()
+        ]
+        print(folder.name, *rows, sep="\n", flush=True)
+        every = detection.YuNetDetector(contenders["facelib yunet"].model, 0.0)
+        scores += measured(every, annotated, pictures, True)
+        metrics.write_metrics(
+            "01-detection" + f"-{folder.name}" * (folder.name != "photos"),
+            {"n": rows[0]["annotated"], "split": f"all photographs of {folder.name}", "rows": rows},
+            command="python benchmarks/detection.py --photos DIR --yunet FILE",
+            data=content.hexdigest()[:16],
+        )
     logits = np.array([np.log(c / (1 - c)) for c, _ in scores])
     raw = logits / detection.YuNetDetector.SLOPE + detection.YuNetDetector.MIDDLE
     fitted = LogisticRegression(C=1e6).fit(raw[:, None], [hit for _, hit in scores])
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    fit = {"boxes": len(scores), "middle": round(-offset / slope, 3), "slope": round(slope, 1)}
-    print("YuNet's confidence:", fit)
-    metrics.write_metrics(
-        "01-detection",
-        {"n": sum(row["annotated"] for row in rows if row["detector"] == "facelib haar"),
-         "split": "all photographs of DIR", "rows": rows, "yunet_fit": fit},
-        command="python benchmarks/detection.py --photos DIR … --yunet FILE",
-        data=content.hexdigest()[:16],
-    )  # fmt: skip
+    print(f"YuNet's confidence, {len(scores)} boxes: middle {-offset / slope:.3f}, slope {slope:.1f}")
 
 
 def measured(detect, annotated: list[dict], pictures: dict, scores: bool = False):
-    """Annotated faces that a detector finds, false boxes and seconds; or every box's confidence and whether
-    it is right. Masked faces count as neither."""
+    """Annotated faces that a detector finds, false boxes, processor seconds; or each box's confidence and
+    whether it is right. Masked faces count as neither."""
     right = wrong = total = unannotated = 0
     sure, seconds = [], 0.0
     for row in annotated:
@@ -91,7 +89,7 @@ def measured(detect, annotated: list[dict], pictures: dict, scores: bool = False
     if scores:
         return sure
     return {"found": right, "annotated": total, "false": wrong, "in_unannotated_pictures": unannotated,
-            "cpu_seconds": round(seconds, 2)}  # fmt: skip
+            "seconds": round(seconds, 2)}  # fmt: skip
 
 
 if __name__ == "__main__":

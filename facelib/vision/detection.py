@@ -137,7 +137,7 @@ class HaarDetector(_BoxDetector):
     #: ``CLOSE_UP`` of the picture's shorter side, two are enough, and one where nothing else was found: in
     #: close-ups the cascade misses a third of the faces for want of hits, and hardly errs.
     HITS, HITS_CLOSE_UP, CLOSE_UP = 3.5, 1.9, 0.45
-    #: A picture with fewer gray levels than this is stretched to all 256: OpenCV passes over windows of little
+    #: A picture with fewer gray levels than this is stretched to 256: OpenCV passes over windows of low
     #: contrast, and at 12 % of their brightness it finds no face in photographs in which it then finds most.
     FLAT = 100
 
@@ -198,9 +198,9 @@ class YuNetDetector(_BoxDetector):
     MARGIN = 0.92
 
     #: Score that counts as likely a face as not, and the steepness of the confidence about it. The slope is
-    #: the logistic fit that ``benchmarks/detection.py`` prints, to 500 boxes in 82 photographs; its middle
-    #: would be 0.67, and a dog's head has 0.77.
-    MIDDLE, SLOPE = 0.775, 11.8
+    #: the logistic fit that ``benchmarks/detection.py`` prints, to 457 boxes in 82 photographs; its middle
+    #: would be 0.63, and a dog's head has 0.77.
+    MIDDLE, SLOPE = 0.775, 9.8
     #: Longer side of a second search, for faces of at least ``LARGE`` pixels in the first: the network is
     #: sure of a face only where it sees it whole.
     COARSE, LARGE = 480, 240
