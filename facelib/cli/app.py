@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from facelib import __version__
 from facelib.cli import films, study
-from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, span
+from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, side, span
 from facelib.errors import InputError
 
 
@@ -103,7 +103,12 @@ def _analyze_parser(commands) -> None:
     parser.add_argument("--draw", metavar="DIR",
         help="also write annotated copies into this folder, over what has their names")  # fmt: skip
     shared(parser, "--scheduler")
-    shared(parser, "--detector", default="haar")
+    shared(parser, "--detector", default="auto")
+    parser.add_argument("--search-side", type=side, default=1280, metavar="PIXELS",
+        help="larger pictures are reduced to so many pixels for the search (default 1280); more finds "
+        "smaller faces")  # fmt: skip
+    parser.add_argument("--turn", action="store_true",
+        help="where no face is found, look again at the picture turned by 90, 270, 180 degrees")  # fmt: skip
     parser.add_argument("--emotion-model", dest="emotion", default="facelib",
         choices=["facelib", "tiny", "baseline", "deepface"],
         help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
@@ -133,7 +138,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     from facelib.vision.encoder import FaceEncoder
 
     warnings.filterwarnings("ignore", module="PIL")  # meant for programmers; a fault is one line of ours
-    faults = faces = without = 0
+    faults = faces = without = reduced = 0
 
     def fault(error: InputError) -> None:
         nonlocal faults
@@ -146,7 +151,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         total += 1
         if arguments.csv and _is_same(path, arguments.csv):
             raise InputError(f"--csv {arguments.csv}: is one of the pictures; give the table another name")
-    names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror")
+    names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror", "search_side", "turn")
     options = {name: getattr(arguments, name) for name in names}
     encoder = FaceEncoder(**options)  # also for a cluster: what is wrong with it is said at once
     if arguments.scheduler:
@@ -163,6 +168,7 @@ def analyze(arguments: argparse.Namespace) -> int:
             else:
                 faces += len(picture.faces)
                 without += not picture.faces
+                reduced += picture.least > 50  # reduced to half or less
                 write(picture)
                 if draw:
                     try:
@@ -170,6 +176,8 @@ def analyze(arguments: argparse.Namespace) -> int:
                     except InputError as error:
                         fault(error)
             bar.update()
+    for line in _hints(encoder.detector_name, arguments, total, without, reduced):
+        print(f"facelib: {line}", file=sys.stderr)
     if total > 1 or others or (arguments.csv and without):
         print(_summary(faces, total, without, faults, image_io.counted(others)), file=sys.stderr)
     return 1 if faults else 0
@@ -183,6 +191,25 @@ def _summary(faces: int, pictures: int, without: int, faults: int, others: str) 
         + f"; passed over, no readable pictures: {others}" * bool(others)
         + " (`pip install 'facelib[heic]'` reads .heic)" * (".heic" in others)
     )
+
+
+def _hints(
+    detector: str, arguments: argparse.Namespace, total: int, without: int, reduced: int
+) -> Iterator[str]:
+    """What might find the faces that were not found, a line for each reason to think that there are some."""
+    if reduced:
+        yield (
+            f"{reduced} large pictures were searched at {arguments.search_side} pixels, where small faces "
+            "may be missed; --search-side looks closer"
+        )
+    if without:
+        tries = ["--turn (on their side)"] * (not arguments.turn)
+        tries += ["--detector none (cut-out faces already)"] * (detector != "none")
+        tries += ["--min-confidence 0.3 (dark or half hidden)"] * (arguments.min_confidence > 0.3)
+        tries += ["`facelib data fetch yunet` (finds more than haar)"] * (detector == "haar")
+        yield f"no face found by {detector} in {without} of {total}; try {', '.join(tries)}"
+    elif total > 1 and detector == "haar" and arguments.detector == "auto":
+        yield "searched with haar; `facelib data fetch yunet` gets a detector that finds more faces"
 
 
 def _is_same(path: str | os.PathLike, output: str) -> bool:
@@ -294,7 +321,7 @@ def _edit_parser(commands) -> None:
     parser.add_argument("--strength", type=fraction, default=0.5, metavar="S",
         help="part of the face that is generated anew; 0.5: mouth, eyes and brows (default 0.5)")  # fmt: skip
     parser.add_argument("--blend", action="store_true", help="write the photograph, with the changed faces")
-    shared(parser, "--detector", default="haar")
+    shared(parser, "--detector", default="auto")
     _generator_options(parser)
     parser.set_defaults(guidance=3.0, temperature=0.6, best_of=8)
 

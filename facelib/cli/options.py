@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from facelib import files
-from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS, InputError, Numbers
+from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS, SIDE, InputError, Numbers
 
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span, seconds, cosine = map(
+fraction, amount, positive, natural, magnification, span, seconds, cosine, side = map(
     _typed,
     (
         FRACTION,
@@ -62,6 +62,7 @@ fraction, amount, positive, natural, magnification, span, seconds, cosine = map(
         _span,
         SECONDS,
         COSINE,
+        SIDE,
     ),
 )
 
@@ -75,7 +76,8 @@ SHARED = {
     "--dataset": {"default": "auto", "choices": ["auto", "toy", "fer2013"],
                   "help": "auto: FER-2013 where it is, else toy, the synthetic faces"},
     "--detector": {"metavar": "NAME|FILE",
-                   "help": "haar, yunet (finds more; fetch it), none (a picture is a face), or a YuNet file"},
+                   "help": "haar, yunet (finds more; fetch it), auto (yunet if it was fetched, else haar), "
+                   "none (a picture is a face), or a YuNet file"},
     "--emotion": {"nargs": "+", "required": True, "metavar": "NAME[=SHARE]",
                   "help": "angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture"},
     "--jobs": {"type": positive, "default": 1, "metavar": "N", "help": "so many at a time (default 1)"},

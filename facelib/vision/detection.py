@@ -111,10 +111,6 @@ class _BoxDetector(ABC):
             faces.append(Detection(inside, eyes, confidence, frame))
         return sorted(faces, key=lambda face: (-face.confidence, face.box))
 
-    def least_face(self, image: np.ndarray) -> float:
-        """Pixels of a picture's own below which its faces are not found, as it is reduced for the search."""
-        return self.LEAST * max(1.0, max(image.shape[:2]) / self.search_side)
-
     @abstractmethod
     def _search(self, image: np.ndarray) -> Iterator[tuple]:
         """The faces of an RGB picture of the working size: box, eyes or None, confidence; in its pixels."""
@@ -277,6 +273,20 @@ class Turning:
             if found := self.detect(np.ascontiguousarray(np.rot90(image, -quarters))):
                 return [_turned_back(face, quarters, image.shape) for face in found]
         return []
+
+
+def inner(detector: Detector) -> Detector:
+    """The detector itself, without what turns pictures for it."""
+    return detector.detect if isinstance(detector, Turning) else detector
+
+
+def least_face(detector: Detector, image: np.ndarray) -> float:
+    """Side in a picture's own pixels below which the detector finds no face, as it reduces the picture; 0 for
+    a detector that is not ours."""
+    detector = inner(detector)
+    if not isinstance(detector, _BoxDetector):
+        return 0.0
+    return detector.LEAST * max(1.0, max(image.shape[:2]) / detector.search_side)
 
 
 def _turned_back(face: Detection, quarters: int, shape: tuple[int, ...]) -> Detection:

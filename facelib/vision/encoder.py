@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from facelib.emotions import EMOTIONS, GENDERS
-from facelib.errors import FRACTION, POSITIVE, ImageError, InputError
+from facelib.errors import FRACTION, POSITIVE, SIDE, ImageError, InputError
 from facelib.models import deepface, registry
 from facelib.models.emotion import EMOTION_SIDE
 from facelib.models.gender import GENDER_SIDE
@@ -64,13 +64,15 @@ class Face:
 class Picture:
     """The result for one picture: its faces, surest first, or the error that kept it from being read.
 
-    index: which of the pictures given, from 0.
+    index: which of the pictures given, from 0. least: side in its pixels below which no face was looked for,
+    as the picture was reduced for the search (``search_side``).
     """
 
     source: Source
     faces: list[Face]
     error: InputError | None = None
     index: int = 0
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,21 @@ class _Prepared:
     inputs: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of each classifier, a face each
     error: InputError | None = None
     index: int = 0
+    least: float = 0.0
 
 
 class FaceEncoder:
     """Finds faces and reads emotion and apparent gender; ``encoder(images)`` or ``encoder.stream(images)``.
 
-    detector: "haar" (inside OpenCV), "yunet" (`facelib data fetch yunet`, finds more), "none" (each picture
-        is a face already), a path to a YuNet file, or a callable (see ``detection.load_detector``).
+    detector: "haar" (inside OpenCV), "yunet" (`facelib data fetch yunet`, finds more), "auto" (YuNet where it
+        was fetched, else Haar; ``detector_name`` says which), "none" (each picture is a face already), a path
+        to a YuNet file, or a callable (see ``detection.load_detector``).
     emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
     mirror: test-time augmentation: emotion is the mean over a face and its mirror image, in twice the time.
+    search_side: pictures are reduced to so many pixels on the longer side for the search: more finds smaller
+        faces, in more time. turn: where nothing is found a picture is also searched turned by 90, 270 and 180
+        degrees.
     min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
         threads that read and search; None: one for each core.
     Raises InputError for an unknown name, a number out of range or a missing file; TypeError for an unknown
@@ -116,22 +123,31 @@ class FaceEncoder:
 
     def __init__(
         self,
-        detector: str | detection.Detector = "haar",
+        detector: str | detection.Detector = "auto",
         emotion: str | None = "facelib",
         gender: str | None = "facelib",
         mode: str = "facelib",
         min_confidence: float = 0.5,
         workers: int | None = None,
         mirror: bool = False,
+        search_side: int = detection.MAX_SIDE,
+        turn: bool = False,
         **unknown,
     ):
         refuse_unknown(unknown, FaceEncoder.__init__)
         self._options = {
             "detector": detector, "emotion": emotion, "gender": gender, "mode": mode,
             "min_confidence": min_confidence, "workers": workers, "mirror": mirror,
+            "search_side": search_side, "turn": turn,
         }  # fmt: skip
         self.mode = _checked_mode(mode, detector)
-        self.detect = detection.load_detector(detector, FRACTION(min_confidence, "min_confidence"))
+        self.detect = detection.load_detector(
+            "haar" if mode == "deepface" else detector,
+            FRACTION(min_confidence, "min_confidence"),
+            SIDE(search_side, "search_side"),
+            turn,
+        )
+        self.detector_name = getattr(detection.inner(self.detect), "name", "none")
         self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
         if emotion:
@@ -204,7 +220,8 @@ class FaceEncoder:
                 image = reading.enter_context(image_io.opened(source if content is None else content))
             except ImageError as error:
                 return _Prepared(source, error=error, index=index)
-            return self._inputs(source, *_find(image, self.mode, self.detect), index)
+            found = self._inputs(source, *_find(image, self.mode, self.detect), index)
+            return replace(found, least=detection.least_face(self.detect, image))
 
     def cut(self, source: Source, image: np.ndarray, faces: list[detection.Detection]) -> _Prepared:
         """Faces that are found already, for ``_classify``: a film's are followed from frame to frame."""
@@ -232,7 +249,7 @@ class FaceEncoder:
                 facts |= {"path": path, "source_index": prepared.index}
                 facts |= {name: max(each, key=each.get) for name, each in read.items()}
                 faces.append(Face(found.box, found.eyes, found.confidence, **facts))
-            yield Picture(prepared.source, faces, prepared.error, prepared.index)
+            yield Picture(prepared.source, faces, prepared.error, prepared.index, prepared.least)
 
 
 def _detached(source: Source) -> tuple[Source, Source | ImageError]:
@@ -296,7 +313,7 @@ def _one_opencv_thread_each() -> Iterator[None]:
 def _checked_mode(mode: str, detector: str | detection.Detector) -> str:
     if mode not in ("facelib", "deepface"):
         raise InputError(f"unknown mode {mode!r}; choose facelib or deepface")
-    if mode == "deepface" and detector != "haar":
+    if mode == "deepface" and detector not in ("haar", "auto"):
         raise InputError('mode "deepface" rebuilds its OpenCV path: it goes with detector "haar" only')
     return mode
 
@@ -373,14 +390,15 @@ def analyze(pictures: Source | Iterable[Source] | None = None, **options) -> lis
 
 
 def extract_faces(
-    image: Source | None = None, detector: str = "haar", mode: str = "facelib", **unknown
+    image: Source | None = None, detector: str = "auto", mode: str = "facelib", **unknown
 ) -> list[np.ndarray]:
     """The face crops of one picture, (s, s, 3) uint8 RGB at the picture's resolution, one for each face.
 
     mode "deepface" gives what ``DeepFace.extract_faces`` gives, to the pixel.
     """
     refuse_unknown(unknown, extract_faces)
-    mode, detect = _checked_mode(mode, detector), detection.load_detector(detector)
+    mode = _checked_mode(mode, detector)
+    detect = detection.load_detector("haar" if mode == "deepface" else detector)
     return _find(image_io.load(image), mode, detect)[1]
 
 

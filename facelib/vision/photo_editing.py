@@ -16,7 +16,7 @@ def edit_photograph(
     generator: Generator,
     source: image_io.Source,
     emotion: str | Mapping[str, float],
-    detector: str | detection.Detector = "haar",
+    detector: str | detection.Detector = "auto",
     **options,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give all faces of a photograph an expression; their surroundings stay, and fine texture where the face

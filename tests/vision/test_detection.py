@@ -135,7 +135,7 @@ def test_pictures_on_their_side(quarters, haar):
 def test_small_faces_of_large_pictures_want_a_longer_side(haar):
     picture = np.full((3000, 4000, 3), 90, np.uint8)
     picture[1000:1160, 2000:2160] = cv2.resize(ASTRONAUT, (160, 160), interpolation=cv2.INTER_AREA)
-    assert haar(picture) == [] and haar.least_face(picture) == 75
+    assert haar(picture) == [] and detection.least_face(haar, picture) == 75
     [face] = detection.load_detector("haar", search_side=4000)(picture)
     assert overlap(face.box, np.array(FACE) / 3.2 + (2000, 1000, 0, 0)) > 0.6
 
