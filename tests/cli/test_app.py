@@ -255,7 +255,7 @@ def test_odd_file_names(tmp_path, main, monkeypatch):
     for name in given:
         Path(name).write_bytes(b"no picture")
     code, _, err = main("analyze", "--", *given)
-    assert code == 1 and len(err) == 10
+    assert code == 1 and len(err) == 11
 
 
 def test_a_terminal_that_knows_ascii_only(tmp_path):
