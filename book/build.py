@@ -1,0 +1,204 @@
+"""The website: ``python book/build.py`` writes runs/book/html from what is committed, in both languages.
+
+The pages are the notebooks with their outputs (nothing is executed), the README, the glossary, the public
+interface and the weekly reports. They are laid out in runs/book/LANGUAGE first, so that a page has a short
+address and its translation the same one; links between files of the repository become links between pages,
+or lead to the repository. A warning of Sphinx is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+BRANCH = "main"
+#: Language -> the folder of its notebooks, whose subfolder solutions/ goes with them.
+LANGUAGES = {"en": "notebooks", "fr": "notebooks/fr"}
+FRONT = {"en": "README.md", "fr": "book/fr/index.md"}
+HEADINGS = {
+    "en": {"notebooks": "Notebooks", "solutions": "Solutions", "more": "Reference"},
+    "fr": {"notebooks": "Carnets", "solutions": "Corrigés", "more": "Références"},
+}
+#: A Markdown link or image with a target that is no address: what stands before, the file, its #part.
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\]\([^)]*\))*)\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
+#: Badges open a page's source elsewhere; here the launch buttons do, and no picture comes from another host.
+BADGE = re.compile(r"^\[!\[[^\]]*\]\(https://[^)]*badge[^)]*\)\]\([^)]*\).*\n?", re.M)
+
+
+def repository() -> str:
+    """The address of the repository: of the one whose workflow runs, else the one in pyproject.toml."""
+    if os.environ.get("GITHUB_REPOSITORY"):
+        return f"https://github.com/{os.environ['GITHUB_REPOSITORY']}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
+def sources(language: str) -> dict[str, str]:
+    """Every page of a language: its file in the repository -> its name."""
+    folder = LANGUAGES[language]
+    found = {FRONT[language]: "index", "book/glossary.md": "glossary", f"book/{language}/api.md": "api"}
+    for inner in ("", "solutions"):
+        for path in sorted((ROOT / folder / inner).glob("[0-9][0-9]-*.ipynb")):
+            found[path.relative_to(ROOT).as_posix()] = posixpath.join(inner, path.stem)
+    return found
+
+
+def relinked(text: str, source: str, language: str, target_folder: Path) -> str:
+    """Markdown of the file ``source`` with its links as this language's site needs them."""
+    pages = {each: sources(each) for each in LANGUAGES}
+    page = pages[language][source]
+
+    def link(match: re.Match) -> str:
+        image, words, target, part = match[1], relinked_words(match[2]), match[3], match[4] or ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        up = "../" * page.count("/")
+        if path in pages[language]:
+            return f"[{words}]({up}{pages[language][path]}{Path(path).suffix}{part})"
+        for there, names in pages.items():
+            if path in names:
+                return f'<a href="{up}../{there}/{names[path]}.html{part}">{words}</a>'
+        if not (ROOT / path).exists():
+            raise SystemExit(f"{source}: the link to {target} leads nowhere")
+        if image:
+            copy = target_folder / "pictures" / Path(path).name
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(ROOT / path, copy)
+            return f"![{words}]({up}pictures/{copy.name})"
+        kind = "tree" if (ROOT / path).is_dir() else "blob"
+        return f"[{words}]({repository()}/{kind}/{BRANCH}/{path}{part})"
+
+    def relinked_words(words: str) -> str:
+        return LINK.sub(link, words)
+
+    return LINK.sub(link, BADGE.sub("", text))
+
+
+def lay_out(language: str, folder: Path, only: list[str]) -> None:
+    """Write the sources of one language's site into ``folder``; only: the numbers of the notebooks, or all."""
+    shutil.rmtree(folder, ignore_errors=True)
+    names = {}
+    for source, page in sources(language).items():
+        number = Path(page).stem[:2]
+        if number.isdigit() and only and number not in only:
+            continue
+        names[source] = page
+        path = folder / f"{page}{Path(source).suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".ipynb":
+            notebook = nbformat.read(ROOT / source, as_version=4)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = relinked(cell.source, source, language, folder)
+            nbformat.write(notebook, path)
+        else:
+            text = (ROOT / source).read_text(encoding="utf-8")
+            if page == "glossary":
+                text = glossary(text, language)
+            path.write_text(relinked(text, source, language, folder), encoding="utf-8")
+    (folder / "reports.md").write_text(reports(language), encoding="utf-8")
+    with open(folder / "index.md", "a", encoding="utf-8") as index:
+        index.write(contents(sorted(names.values()), language))
+
+
+def contents(pages: list[str], language: str) -> str:
+    """The tables of contents that Sphinx makes the side bar of."""
+    parts = {
+        "notebooks": [page for page in pages if re.match(r"\d\d-", page)],
+        "solutions": [page for page in pages if page.startswith("solutions/")],
+        "more": ["glossary", "reports", "api"],
+    }
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:caption: {HEADINGS[language][part]}\n\n" + "\n".join(found) + "\n```\n"
+        for part, found in parts.items()
+        if found
+    )
+
+
+def terms() -> list[list[str]]:
+    """The rows of glossary.md: English, French, the meaning in English and in French."""
+    lines = (BOOK / "glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    return rows[2:]  # the heading and the line below it
+
+
+def glossary(text: str, language: str) -> str:
+    """The glossary's page: in the language's own order, the other language's word beside each term."""
+    own, other, meaning = (0, 1, 2) if language == "en" else (1, 0, 3)
+    title, introduction = {
+        "en": ("Glossary", "The words of the notebooks, with their French."),
+        "fr": ("Glossaire", "Les mots des carnets, avec leur équivalent anglais."),
+    }[language]
+    entries = sorted(terms(), key=lambda row: sortable(row[own]))
+    made = "".join(f"{row[own]}\n: *{row[other]}*. {row[meaning]}\n\n" for row in entries)
+    return f"# {title}\n\n{introduction}\n\n:::{{glossary}}\n{made}:::\n"
+
+
+def sortable(word: str) -> str:
+    """A word as dictionaries sort it: without accents and capitals."""
+    import unicodedata
+
+    return "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
+
+
+def reports(language: str) -> str:
+    """The page that leads to the weekly reports, which are pages of their own, printed as PDF too."""
+    lines = {
+        "en": ["# Weekly reports", "", "What the course group hands in, week after week. The reports are in French."],
+        "fr": ["# Comptes rendus", "", "Ce que le groupe rend, semaine après semaine."],
+    }[language]
+    for page in sorted((ROOT / "reports").glob("semaine-*/*.html")):
+        (title,) = re.findall(r"<title>(.*?)</title>", page.read_text(encoding="utf-8"), re.S)
+        place = f"../reports/{page.parent.name}/{page.stem}"
+        pdf = f' · <a href="{place}.pdf">PDF</a>' if page.with_suffix(".pdf").is_file() else ""
+        lines += ["", f'- <a href="{place}.html">{title.strip()}</a>{pdf}']
+    return "\n".join(lines) + "\n"
+
+
+def build(output: Path, only: list[str]) -> int:
+    """Build both languages beside each other; the exit code is 1 if Sphinx had anything to say."""
+    shutil.rmtree(output, ignore_errors=True)
+    for language in LANGUAGES:
+        lay_out(language, output / language, only)
+    running = {
+        language: subprocess.Popen(
+            [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-c", str(BOOK)]
+            + ["-t", language, "-d", str(output / "doctrees" / language)]
+            + [str(output / language), str(output / "html" / language)]
+        )
+        for language in LANGUAGES
+    }
+    failed = [language for language, process in running.items() if process.wait()]
+    html = output / "html"
+    shutil.copytree(
+        ROOT / "reports", html / "reports", ignore=lambda _, names: {"metrics", "figures", "authors.yml"} & {*names}
+    )
+    shutil.copyfile(BOOK / "start.html", html / "index.html")
+    (html / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with _
+    if failed:
+        print(f"The book has faults ({', '.join(failed)}): see above.", file=sys.stderr)
+        return 1
+    print(f"The book is in {html / 'index.html'}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", metavar="NN", help="only these notebooks (default: all)")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "book", help="default: runs/book")
+    chosen = parser.parse_args(arguments)
+    return build(chosen.output.resolve(), chosen.only)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Sphinx's settings for the website, one for both languages; ``build.py`` lays out the pages and calls it.
+
+Nothing on a page comes from another host: formulas are MathML, which browsers draw by themselves, and
+badges are left out for the launch buttons. So the site can be read offline, from a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from html import escape
+from pathlib import Path
+
+from docutils.utils.math.latex2mathml import tex2mathml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from build import BRANCH, LANGUAGES, repository  # what both need is said there
+
+import facelib
+
+french = tags.has("fr")  # noqa: F821 - Sphinx puts it here; `sphinx-build -t fr`
+language = "fr" if french else "en"
+other = "en" if french else "fr"
+
+project = "facelib"
+version = release = facelib.__version__
+author = "the facelib authors"
+project_copyright = "les auteurs de facelib, licence MIT" if french else "the facelib authors, MIT licence"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+
+# Pages: the outputs that are committed, never a run.
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # their scripts lie on other hosts; the static picture beside a widget is shown
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "substitution"]
+myst_heading_anchors = 4
+myst_dmath_double_inline = True
+numfig = False
+
+# The public interface: the signatures and docstrings as they are in the package.
+default_role = "code"
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 90
+add_module_names = False
+
+html_theme = "sphinx_book_theme"
+html_title = "facelib"
+html_baseurl = ""
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sourcelink = False
+html_last_updated_fmt = None
+html_theme_options = {
+    "repository_url": repository(),
+    "repository_branch": BRANCH,
+    "path_to_docs": LANGUAGES[language],
+    "use_repository_button": True,
+    "use_download_button": False,
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+    "launch_buttons": {
+        "notebook_interface": "jupyterlab",
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+    },
+    "article_header_end": ["toggle-secondary-sidebar.html", "language.html"],
+}
+html_context = {
+    "other_language": other,
+    "language_button": "English" if french else "Français",
+    "other_pages": {path.stem for path in Path("..", other).glob("**/*.*")},
+}
+
+
+# --- formulas ----------------------------------------------------------------------------------------------
+
+
+def mathml(tex: str, block: bool) -> str:
+    """Docutils' converter, and the two commands that it does not know; an equation's number stands beside."""
+    number = re.search(r"\\tag\{([^}]*)\}", tex)
+    tex = re.sub(r"\\tag\{[^}]*\}", "", tex).replace(r"\dots", r"\ldots")
+    made = tex2mathml(tex.strip(), as_block=block)
+    return f'{made}<span class="eqno">({escape(number[1])})</span>' if number else made
+
+
+def visit_inline(translator, node):
+    translator.body.append(mathml(node.astext(), block=False))
+    raise_skip()
+
+
+def visit_block(translator, node):
+    translator.body.append(f'<div class="math">{mathml(node.astext(), block=True)}</div>')
+    raise_skip()
+
+
+def raise_skip():
+    from docutils import nodes
+
+    raise nodes.SkipNode
+
+
+# --- docstrings --------------------------------------------------------------------------------------------
+
+
+def arguments_as_list(app, what, name, obj, options, lines: list[str]) -> None:
+    """Our docstrings write ``name: what it is``, continued with an indent or without: a list, to Sphinx."""
+    done, inside = [], False
+    for line in lines:
+        named = re.match(r"([a-z_]\w*(?:, [a-z_]\w*)*): (?=\S)(.*)", line)
+        if named:
+            done += ["", f"* **{named[1]}**: {named[2]}"]
+        elif inside and line.strip() and not line.startswith("Raises"):
+            done.append(f"  {line.strip()}")
+        else:
+            done += ["", line] if inside else [line]
+        inside = bool(named) or (inside and done[-1].startswith("  "))
+    lines[:] = done
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None))
+    app.connect("autodoc-process-docstring", arguments_as_list)
