@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 
 import nbformat
@@ -44,71 +46,65 @@ def repository() -> str:
     return project["urls"]["Repository"]
 
 
-def sources(language: str) -> dict[str, str]:
-    """Every page of a language: its file in the repository -> its name."""
+def sources(language: str, only: Collection[str] = ()) -> dict[str, str]:
+    """Every page of a language: its file in the repository -> its name. only: the notebooks' numbers, or all."""
     folder = LANGUAGES[language]
-    found = {FRONT[language]: "index", "book/glossary.md": "glossary", f"book/{language}/api.md": "api"}
+    found = {FRONT[language]: "index", "book/glossary.md": "glossary", "book/api.md": "api"}
     for inner in ("", "solutions"):
         for path in sorted((ROOT / folder / inner).glob("[0-9][0-9]-*.ipynb")):
-            found[path.relative_to(ROOT).as_posix()] = posixpath.join(inner, path.stem)
+            if not only or path.stem[:2] in only:
+                found[path.relative_to(ROOT).as_posix()] = posixpath.join(inner, path.stem)
     return found
 
 
-def relinked(text: str, source: str, language: str, target_folder: Path) -> str:
-    """Markdown of the file ``source`` with its links as this language's site needs them."""
-    pages = {each: sources(each) for each in LANGUAGES}
-    page = pages[language][source]
+def relinked(text: str, source: str, pages: dict[str, dict[str, str]], language: str, folder: Path) -> str:
+    """Markdown of the file ``source`` with its links as this language's site needs them.
+
+    pages: language -> its pages, as ``sources`` gives them. A page that is translated is linked to in this
+    language, else in the other; other files lead to the repository; pictures are copied into ``folder``.
+    """
+    own = {page: Path(path).suffix for path, page in pages[language].items()}
+    up = "../" * pages[language][source].count("/")
 
     def link(match: re.Match) -> str:
-        image, words, target, part = match[1], relinked_words(match[2]), match[3], match[4] or ""
+        image, words, target, part = match[1], LINK.sub(link, match[2]), match[3], match[4] or ""
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-        up = "../" * page.count("/")
-        if path in pages[language]:
-            return f"[{words}]({up}{pages[language][path]}{Path(path).suffix}{part})"
         for there, names in pages.items():
+            if path in names and names[path] in own:
+                return f"[{words}]({up}{names[path]}{own[names[path]]}{part})"
             if path in names:
                 return f'<a href="{up}../{there}/{names[path]}.html{part}">{words}</a>'
         if not (ROOT / path).exists():
             raise SystemExit(f"{source}: the link to {target} leads nowhere")
         if image:
-            copy = target_folder / "pictures" / Path(path).name
+            copy = folder / "pictures" / Path(path).name
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(ROOT / path, copy)
             return f"![{words}]({up}pictures/{copy.name})"
         kind = "tree" if (ROOT / path).is_dir() else "blob"
         return f"[{words}]({repository()}/{kind}/{BRANCH}/{path}{part})"
 
-    def relinked_words(words: str) -> str:
-        return LINK.sub(link, words)
-
     return LINK.sub(link, BADGE.sub("", text))
 
 
-def lay_out(language: str, folder: Path, only: list[str]) -> None:
-    """Write the sources of one language's site into ``folder``; only: the numbers of the notebooks, or all."""
-    shutil.rmtree(folder, ignore_errors=True)
-    names = {}
-    for source, page in sources(language).items():
-        number = Path(page).stem[:2]
-        if number.isdigit() and only and number not in only:
-            continue
-        names[source] = page
+def lay_out(language: str, pages: dict[str, dict[str, str]], folder: Path) -> None:
+    """Write the sources of one language's site into ``folder``."""
+    for source, page in pages[language].items():
         path = folder / f"{page}{Path(source).suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
             notebook = nbformat.read(ROOT / source, as_version=4)
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
-                    cell.source = relinked(cell.source, source, language, folder)
+                    cell.source = relinked(cell.source, source, pages, language, folder)
             nbformat.write(notebook, path)
-        else:
-            text = (ROOT / source).read_text(encoding="utf-8")
-            if page == "glossary":
-                text = glossary(text, language)
-            path.write_text(relinked(text, source, language, folder), encoding="utf-8")
+            continue
+        text = glossary(language) if page == "glossary" else (ROOT / source).read_text(encoding="utf-8")
+        text = re.sub(r"^(#* ?)(.*) \|\| (.*)$", r"\1\2" if language == "en" else r"\1\3", text, flags=re.M)
+        path.write_text(relinked(text, source, pages, language, folder), encoding="utf-8")
     (folder / "reports.md").write_text(reports(language), encoding="utf-8")
     with open(folder / "index.md", "a", encoding="utf-8") as index:
-        index.write(contents(sorted(names.values()), language))
+        index.write(contents(sorted(pages[language].values()), language))
 
 
 def contents(pages: list[str], language: str) -> str:
@@ -132,7 +128,7 @@ def terms() -> list[list[str]]:
     return rows[2:]  # the heading and the line below it
 
 
-def glossary(text: str, language: str) -> str:
+def glossary(language: str) -> str:
     """The glossary's page: in the language's own order, the other language's word beside each term."""
     own, other, meaning = (0, 1, 2) if language == "en" else (1, 0, 3)
     title, introduction = {
@@ -140,14 +136,12 @@ def glossary(text: str, language: str) -> str:
         "fr": ("Glossaire", "Les mots des carnets, avec leur équivalent anglais."),
     }[language]
     entries = sorted(terms(), key=lambda row: sortable(row[own]))
-    made = "".join(f"{row[own]}\n: *{row[other]}*. {row[meaning]}\n\n" for row in entries)
+    made = "".join(f"{row[own]}\n  *{row[other]}*. {row[meaning]}\n\n" for row in entries)
     return f"# {title}\n\n{introduction}\n\n:::{{glossary}}\n{made}:::\n"
 
 
 def sortable(word: str) -> str:
     """A word as dictionaries sort it: without accents and capitals."""
-    import unicodedata
-
     return "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
 
 
@@ -168,8 +162,9 @@ def reports(language: str) -> str:
 def build(output: Path, only: list[str]) -> int:
     """Build both languages beside each other; the exit code is 1 if Sphinx had anything to say."""
     shutil.rmtree(output, ignore_errors=True)
+    pages = {language: sources(language, only) for language in LANGUAGES}
     for language in LANGUAGES:
-        lay_out(language, output / language, only)
+        lay_out(language, pages, output / language)
     running = {
         language: subprocess.Popen(
             [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-c", str(BOOK)]

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from build import BRANCH, LANGUAGES, repository  # what both need is said there
 
 import facelib
+from facelib.study import metrics
 
 french = tags.has("fr")  # noqa: F821 - Sphinx puts it here; `sphinx-build -t fr`
 language = "fr" if french else "en"
@@ -30,7 +31,6 @@ project_copyright = "les auteurs de facelib, licence MIT" if french else "the fa
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
-source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 # Pages: the outputs that are committed, never a run.
 nb_execution_mode = "off"
@@ -41,6 +41,46 @@ myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "substitution"
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
 numfig = False
+
+
+
+def numbers() -> dict[str, str]:
+    """What the French front page quotes, from the metrics files, as French writes numbers."""
+
+    def percent(value: float) -> str:
+        return f"{100 * value:.1f} %".replace(".", ",")
+
+    def network(name: str) -> dict:
+        return metrics.read_metrics(f"06-emotion-fer2013-privatetest-{name}")["metrics"]
+
+    def arms(slug: str) -> dict:
+        return {row["name"]: row["all"] for row in metrics.read_metrics(slug)["metrics"]["rows"]}
+
+    ours, methods, stages = network("facelib"), arms("04-imbalance-fer2013"), arms("05-two-stage-fer2013")
+    agreement = metrics.read_metrics("02-audit-fer2013")["metrics"]["agreement"]
+    judged = metrics.read_metrics("08-generator-fer2013")["metrics"]["agreement"]
+    found = {
+        "accuracy": ours["accuracy"],
+        "accuracy_fer": network("fer")["accuracy"],
+        "accuracy_baseline": network("baseline")["accuracy"],
+        "agreement": agreement["overall"],
+        "agreement_fear": agreement["of"]["fear"],
+        "stage_before": stages["none"]["accuracy"],
+        "stage_after": stages["rare"]["accuracy"],
+        "generated": judged["plain"]["balanced_accuracy"],
+        "real": judged["real"]["balanced_accuracy"],
+    }
+    for name in ("disgust", "fear"):
+        found |= {f"{name}_before": methods["none"]["recall"][name], f"{name}_after": methods["over"]["recall"][name]}
+    low, high = map(percent, ours["accuracy_interval"])
+    n = metrics.read_metrics("06-emotion-fer2013-privatetest-facelib")["n"]
+    return {key: percent(value) for key, value in found.items()} | {
+        "accuracy_interval": f"de {low} à {high}",
+        "n": f"{n:,}".replace(",", "\u202f"),
+    }
+
+
+myst_substitutions = numbers()
 
 # The public interface: the signatures and docstrings as they are in the package.
 default_role = "code"
@@ -77,7 +117,6 @@ html_theme_options = {
 html_context = {
     "other_language": other,
     "language_button": "English" if french else "Français",
-    "other_pages": {path.stem for path in Path("..", other).glob("**/*.*")},
 }
 
 
@@ -126,6 +165,14 @@ def arguments_as_list(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = done
 
 
+def find_other_pages(app) -> None:
+    """Let the language button know which pages the other language has."""
+    folder = Path(app.srcdir).parent / other
+    pages = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.*")}
+    app.config.html_context["other_pages"] = pages | {"genindex", "search"}
+
+
 def setup(app):
+    app.connect("builder-inited", find_other_pages)
     app.add_html_math_renderer("mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None))
     app.connect("autodoc-process-docstring", arguments_as_list)
