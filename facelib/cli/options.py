@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from facelib import files
 from facelib.errors import AMOUNT, FRACTION, NATURAL, POSITIVE, InputError, Numbers
 
 
@@ -150,13 +151,23 @@ def _read_yaml(file: str | None) -> dict[str, object]:
     except ImportError:
         raise InputError("pyyaml is not installed: run `pip install 'facelib[notebooks]'`") from None
     try:
+        if files.check_file(file).st_size > files.MAX_VALUE:
+            raise ValueError("larger than any such file")
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        return json.loads(json.dumps(dict(found)))
+        parts, size = [], 0
+        for part in json.JSONEncoder().iterencode(dict(found)):  # aliases can stand for gigabytes
+            parts.append(part)
+            size += len(part)
+            if size > files.MAX_VALUE:
+                raise ValueError("larger than any such file")
+        return json.loads("".join(parts))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
-    except (TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{file}: must hold lines such as `seed: 1`, with plain values ({error})") from None
 
 

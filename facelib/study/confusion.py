@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from facelib.data import duplicates, ferplus, synthetic_drawing
+from facelib.data.fer2013 import for_training
 from facelib.data.synthetic_drawing import PROTOTYPES
 from facelib.emotions import EMOTIONS, FerData
 from facelib.errors import InputError
@@ -404,6 +405,7 @@ def record(
     name: what the model is called on the command line. weights: its weight file; None: the digest of the
     numbers themselves is written. Raises InputError for a set without FER+ votes.
     """
+    data = for_training(data, "PrivateTest")
     if data.private_test.votes is None:
         raise InputError(
             f"{data.source} has no FER+ votes, which half of the questions need; see data/README.md"

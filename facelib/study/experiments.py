@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from facelib import files
 from facelib.data import fer2013, ferplus
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import registry
-from facelib.paths import atomic_write
+from facelib.paths import atomic_write, safe_children
 from facelib.study import imbalance_methods, significance
 from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
@@ -60,6 +61,7 @@ def run(
     last. Raises InputError for an unknown method, or a folder that holds runs on other data or of another
     budget.
     """
+    data = fer2013.for_training(data, "PrivateTest")
     first, later = folder / f"imbalance-{name}", folder / f"two-stage-{name}"
     none, runs = imbalance_methods.IMBALANCE[0], []
     chosen = [none, *(each for each in _chosen(STUDIES[study][1], methods) if each != none)]
@@ -76,8 +78,8 @@ def run(
         _finish([run for run, wait in zip(runs, waits, strict=True) if wait == now], data, jobs, progress)
     results: dict[str, list[dict]] = {}
     for run in runs:
-        with np.load(run.result) as stored:
-            results.setdefault(run.method.name, []).append(dict(stored))
+        found = imbalance_methods.read_result(run.result, data)
+        results.setdefault(run.method.name, []).append(found)
     return results
 
 
@@ -95,10 +97,10 @@ class _Run:
         what = json.loads(json.dumps(what))
         path = self.place / "run.json"
         self.place.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not os.path.lexists(path):
             with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
-        elif json.loads(path.read_text(encoding="utf-8")) != what:
+        elif files.read_record(path, "delete its folder") != what:
             raise InputError(
                 f"{self.place}: a run on other data, of another budget or generator; "
                 "delete it, or choose --output"
@@ -125,11 +127,12 @@ def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str]
     from joblib import Parallel, delayed
 
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    ready = Parallel(jobs, return_as="generator_unordered")(
-        delayed(_in_process)(run, data, threads) for run in left
-    )
-    for i, run in enumerate(ready, 1):
-        progress(f"{run}: done, {i} of {len(left)}")
+    with safe_children():
+        ready = Parallel(jobs, return_as="generator_unordered")(
+            delayed(_in_process)(run, data, threads) for run in left
+        )
+        for i, run in enumerate(ready, 1):
+            progress(f"{run}: done, {i} of {len(left)}")
 
 
 def _in_process(run: _Run, data: FerData, threads: int) -> _Run:
@@ -211,6 +214,7 @@ def record(
     As ``run``. fast: a few images and one pass, under a name of its own: it shows that the code runs, and
     nothing else.
     """
+    data = fer2013.for_training(data, "PrivateTest")
     name = data.slug
     if fast:
         name, data = f"{name}-fast", _few(data)
