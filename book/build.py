@@ -32,6 +32,10 @@ HEADINGS = {
     "en": {"notebooks": "Notebooks", "solutions": "Solutions", "more": "Reference"},
     "fr": {"notebooks": "Carnets", "solutions": "Corrigés", "more": "Références"},
 }
+#: The id of the cell that installs facelib where it is missing; a page does not show it.
+SETUP = "setup"
+#: What facelib.record() leaves in a notebook for programs, beside the text for people.
+RECORD = "application/x-facelib+json"
 #: A Markdown link or image with a target that is no address: what stands before, the file, its #part.
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\]\([^)]*\))*)\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
 #: Badges open a page's source elsewhere; here the launch buttons do, and no picture comes from another host.
@@ -94,9 +98,15 @@ def lay_out(language: str, pages: dict[str, dict[str, str]], folder: Path) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
             notebook = nbformat.read(ROOT / source, as_version=4)
+            notebook.cells = [cell for cell in notebook.cells if cell.id != SETUP]
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
                     cell.source = relinked(cell.source, source, pages, language, folder)
+                for output in cell.get("outputs", []):  # what facelib.record hands out is there as text too
+                    output.get("data", {}).pop("application/x-facelib+json", None)
+                elif cell.cell_type == "code":
+                    for kinds in (output.get("data", {}) for output in cell.outputs):
+                        kinds.pop(RECORD, None)
             nbformat.write(notebook, path)
             continue
         text = glossary(language) if page == "glossary" else (ROOT / source).read_text(encoding="utf-8")

@@ -37,11 +37,11 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # their scripts lie on other hosts; the static picture beside a widget is shown
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+suppress_warnings = ["myst.header"]  # a notebook's introduction has small headings below its title
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "substitution"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
-numfig = False
-
+suppress_warnings = ["myst.header"]  # a subtitle under the title is smaller than a section, on purpose
 
 
 def numbers() -> dict[str, str]:
@@ -112,7 +112,8 @@ html_theme_options = {
         "colab_url": "https://colab.research.google.com",
         "binderhub_url": "https://mybinder.org",
     },
-    "article_header_end": ["toggle-secondary-sidebar.html", "language.html"],
+    "article_header_end": ["language.html", "article-header-buttons.html"],
+    "navbar_persistent": [],
 }
 html_context = {
     "other_language": other,
