@@ -51,7 +51,7 @@ def repository() -> str:
 
 
 def sources(language: str, only: Collection[str] = ()) -> dict[str, str]:
-    """Every page of a language: its file in the repository -> its name. only: the notebooks' numbers, or all."""
+    """Every page of a language: its file in the repository -> its name; only notebooks of these numbers."""
     folder = LANGUAGES[language]
     found = {FRONT[language]: "index", "book/glossary.md": "glossary", "book/api.md": "api"}
     for inner in ("", "solutions"):
@@ -102,8 +102,6 @@ def lay_out(language: str, pages: dict[str, dict[str, str]], folder: Path) -> No
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
                     cell.source = relinked(cell.source, source, pages, language, folder)
-                for output in cell.get("outputs", []):  # what facelib.record hands out is there as text too
-                    output.get("data", {}).pop("application/x-facelib+json", None)
                 elif cell.cell_type == "code":
                     for kinds in (output.get("data", {}) for output in cell.outputs):
                         kinds.pop(RECORD, None)
@@ -134,7 +132,9 @@ def contents(pages: list[str], language: str) -> str:
 def terms() -> list[list[str]]:
     """The rows of glossary.md: English, French, the meaning in English and in French."""
     lines = (BOOK / "glossary.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")
+    ]
     return rows[2:]  # the heading and the line below it
 
 
@@ -158,7 +158,11 @@ def sortable(word: str) -> str:
 def reports(language: str) -> str:
     """The page that leads to the weekly reports, which are pages of their own, printed as PDF too."""
     lines = {
-        "en": ["# Weekly reports", "", "What the course group hands in, week after week. The reports are in French."],
+        "en": [
+            "# Weekly reports",
+            "",
+            "What the course group hands in, week after week. The reports are in French.",
+        ],
         "fr": ["# Comptes rendus", "", "Ce que le groupe rend, semaine après semaine."],
     }[language]
     for page in sorted((ROOT / "reports").glob("semaine-*/*.html")):
@@ -186,7 +190,9 @@ def build(output: Path, only: list[str]) -> int:
     failed = [language for language, process in running.items() if process.wait()]
     html = output / "html"
     shutil.copytree(
-        ROOT / "reports", html / "reports", ignore=lambda _, names: {"metrics", "figures", "authors.yml"} & {*names}
+        ROOT / "reports",
+        html / "reports",
+        ignore=lambda _, names: {"metrics", "figures", "authors.yml"} & {*names},
     )
     shutil.copyfile(BOOK / "start.html", html / "index.html")
     (html / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with _

@@ -6,7 +6,6 @@ badges are left out for the launch buttons. So the site can be read offline, fro
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from html import escape
@@ -71,7 +70,10 @@ def numbers() -> dict[str, str]:
         "real": judged["real"]["balanced_accuracy"],
     }
     for name in ("disgust", "fear"):
-        found |= {f"{name}_before": methods["none"]["recall"][name], f"{name}_after": methods["over"]["recall"][name]}
+        found |= {
+            f"{name}_before": methods["none"]["recall"][name],
+            f"{name}_after": methods["over"]["recall"][name],
+        }
     low, high = map(percent, ours["accuracy_interval"])
     n = metrics.read_metrics("06-emotion-fer2013-privatetest-facelib")["n"]
     return {key: percent(value) for key, value in found.items()} | {
@@ -175,5 +177,7 @@ def find_other_pages(app) -> None:
 
 def setup(app):
     app.connect("builder-inited", find_other_pages)
-    app.add_html_math_renderer("mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None))
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(visit_inline, None), block_renderers=(visit_block, None)
+    )
     app.connect("autodoc-process-docstring", arguments_as_list)
