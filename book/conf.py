@@ -25,8 +25,8 @@ other = "en" if french else "fr"
 
 project = "facelib"
 version = release = facelib.__version__
-author = "the facelib authors"
-project_copyright = "les auteurs de facelib, licence MIT" if french else "the facelib authors, MIT licence"
+author = "les auteurs de facelib" if french else "the facelib authors"
+project_copyright = f"{author}, licence MIT" if french else f"{author}, MIT licence"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
@@ -94,7 +94,13 @@ add_module_names = False
 
 html_theme = "sphinx_book_theme"
 html_title = "facelib"
-html_baseurl = ""
+# A face, drawn here: an icon that is missing is an error in the browser's console.
+html_favicon = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'%3E"
+    "%3Ccircle cx='4.5' cy='4.5' r='4.4' fill='%23f0ad00'/%3E%3Ccircle cx='3' cy='3.5' r='.6'/%3E"
+    "%3Ccircle cx='6' cy='3.5' r='.6'/%3E"
+    "%3Cpath d='M2.5 5.5q2 2.5 4 0' fill='none' stroke='%23000'/%3E%3C/svg%3E"
+)
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_math_renderer = "mathml"
@@ -118,6 +124,7 @@ html_theme_options = {
     "navbar_persistent": [],
 }
 html_context = {
+    "default_mode": "auto",  # of colours: light or dark, as the reader's system has it
     "other_language": other,
     "language_button": "English" if french else "Français",
 }
