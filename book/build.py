@@ -62,7 +62,7 @@ def sources(language: str, only: Collection[str] = ()) -> dict[str, str]:
 
 
 def relinked(text: str, source: str, pages: dict[str, dict[str, str]], language: str, folder: Path) -> str:
-    """Markdown of the file ``source`` with its links as this language's site needs them.
+    """Markdown of the file ``source`` with its links, and French spaces, as this language's site needs them.
 
     pages: language -> its pages, as ``sources`` gives them. A page that is translated is linked to in this
     language, else in the other; other files lead to the repository; pictures are copied into ``folder``.
@@ -88,7 +88,16 @@ def relinked(text: str, source: str, pages: dict[str, dict[str, str]], language:
         kind = "tree" if (ROOT / path).is_dir() else "blob"
         return f"[{words}]({repository()}/{kind}/{BRANCH}/{path}{part})"
 
-    return LINK.sub(link, BADGE.sub("", text))
+    made = LINK.sub(link, BADGE.sub("", text))
+    return french_spaces(made) if language == "fr" else made
+
+
+def french_spaces(text: str) -> str:
+    """Markdown with spaces inside « » and before : ; ! ? % that do not break a line; code stays as it is."""
+    parts = re.split(r"(```.*?```|`[^`]*`|\$[^$]*\$)", text, flags=re.S)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"(?<=[^\s|]) (?=[;:!?»%](?:[\s.,)*]|$))|(?<=«) ", "\u00a0", parts[i])
+    return "".join(parts)
 
 
 def lay_out(language: str, pages: dict[str, dict[str, str]], folder: Path) -> None:
@@ -151,8 +160,8 @@ def glossary(language: str) -> str:
 
 
 def sortable(word: str) -> str:
-    """A word as dictionaries sort it: without accents and capitals."""
-    return "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
+    """A word as dictionaries sort it: without accents, capitals and punctuation."""
+    return "".join(c for c in unicodedata.normalize("NFD", word.lower()) if c.isalnum() or c == " ")
 
 
 def reports(language: str) -> str:
