@@ -15,6 +15,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces itself 
 # Workers side by side share the cores: threads of BLAS that wait for each other took ten times as long.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ.setdefault("FACELIB_STATIC", "1")  # notebooks show pictures in place of sliders
 # A test's answer must not depend on what you have at home; with MPLBACKEND a kernel would show no figure.
 for name in ("FACELIB_HOME", "FACELIB_PROJECT", "FACELIB_FER2013", "FACELIB_FIGURES", "MPLBACKEND"):
     os.environ.pop(name, None)

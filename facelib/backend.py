@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facelib.errors import InputError
+
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
@@ -41,4 +43,16 @@ else:
 
 from keras import layers, ops  # noqa: E402
 
-__all__ = ["keras", "layers", "ops"]
+__all__ = ["check_process", "keras", "layers", "ops"]
+
+_PROCESS = os.getpid()
+
+
+def check_process() -> None:
+    """Raise InputError in a child that was forked after Keras was imported: it has none of TensorFlow's
+    threads, and would wait for them for ever."""
+    if os.getpid() != _PROCESS:
+        raise InputError(
+            "this process was forked after TensorFlow had started, and would wait for it for ever: start it "
+            'with multiprocessing.get_context("spawn"), or import facelib\'s networks in the child alone'
+        )

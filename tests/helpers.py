@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import struct
 import subprocess
 import sys
 import time
+import traceback
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -128,6 +131,35 @@ def traps(folder: Path) -> Path:
     for name in ("argparse", "pickle", "psutil", "random", "tqdm"):
         (folder / f"{name}.py").write_text(f"open({str(trace)!r}, 'a').write(__name__)")
     return trace
+
+
+def in_child(function: Callable[[], str], seconds: float = 120) -> tuple[str, float, float]:
+    """What the function returns, in a process of its own; its processor's seconds and its peak in bytes.
+
+    Others may be at work on this machine, hence the processor's; who waits for ever is ended.
+    """
+    import resource
+
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+            signal.alarm(int(seconds))
+            said = function()
+            code = 0
+        except BaseException:  # noqa: BLE001 - whatever it is, the parent is told
+            said = f"CRASH {traceback.format_exc()}"
+        os.write(writing, said.encode("utf-8", "backslashreplace")[:60_000])
+        os._exit(code)
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        said = stream.read().decode()
+    _, status, used = os.wait4(process, 0)
+    if os.WIFSIGNALED(status):
+        said = f"CRASH ended by {signal.Signals(os.WTERMSIG(status)).name}"
+    return said, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0
 
 
 def noisy_probabilities(labels: np.ndarray, seed: int = 0, skill: float = 1.5) -> np.ndarray:

@@ -6,6 +6,7 @@ given up, and is a fault like any other.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import tempfile
@@ -80,29 +81,33 @@ def analyze(
     """
     if os.path.exists(str(options.get("detector"))):
         options["detector"] = os.path.abspath(options["detector"])
-    sources, waiting = iter(pictures), deque()
+    sources, waiting, given = iter(pictures), deque(), 0
     with connect(scheduler) as client:
         while True:
             busy = len(waiting) > 2 * sum(client.nthreads().values())
             batch = [] if busy else list(islice(sources, batch_size))
             if batch:
                 places = [os.path.abspath(source) for source in batch]
-                waiting.append((batch, client.submit(_analyze, places, batch_size, options, pure=False)))
+                waiting.append(
+                    (given, batch, client.submit(_analyze, places, batch_size, options, pure=False))
+                )
+                given += len(batch)
             elif waiting:
                 yield from _results(*waiting.popleft())
             else:
                 return
 
 
-def _results(batch: list, future) -> Iterator[Picture]:
+def _results(first: int, batch: list, future) -> Iterator[Picture]:
     try:
         found = future.result()
     except Exception as error:  # noqa: BLE001 - the other batches are still analysed
         why = " ".join(str(error).split())[:200] or type(error).__name__
         found = [Picture(s, [], InputError(f"{s}: no worker could analyse its batch ({why})")) for s in batch]
-    for source, picture in zip(batch, found, strict=True):  # under the name that the caller gave
-        faces = [replace(face, path=os.fsdecode(source)) for face in picture.faces]
-        yield Picture(source, faces, picture.error)
+    # Under the name and the number that the caller gave.
+    for index, source, picture in zip(itertools.count(first), batch, found, strict=False):
+        faces = [replace(face, path=os.fsdecode(source), source_index=index) for face in picture.faces]
+        yield Picture(source, faces, picture.error, index)
 
 
 _one_batch = threading.Lock()  # the encoder has threads of its own

@@ -229,12 +229,14 @@ def sha(text: str) -> str:
 
 
 def refresh(names: Sequence[str] = ()) -> None:
-    """Execute notebooks in place, as they are committed: on the synthetic faces, whatever data is here."""
+    """Execute notebooks and their solutions in place, as they are committed: on the synthetic faces,
+    whatever data is here."""
     process = _process()
     import nbformat
     from nbclient import NotebookClient
 
-    for path in select(names):
+    chosen = [each for path in select(names) for each in (path, path.parent / "solutions" / path.name)]
+    for path in filter(Path.is_file, chosen):
         notebook = _read(path)
         cells = _tagged(notebook)
         sources = [cell.source for cell in cells]
@@ -247,7 +249,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file
         )
-        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures())})
+        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures()), "FACELIB_STATIC": "1"})
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source
         with paths.atomic_write(path) as temporary:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from facelib import __version__
-from facelib.cli import study
+from facelib.cli import films, study
 from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, span
 from facelib.errors import InputError
 
@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _data_parser(commands)
     _generate_parser(commands)
     _edit_parser(commands)
+    films.add_commands(commands, complain)
     study.add_commands(commands)
     return parser
 
@@ -85,19 +86,22 @@ def _analyze_parser(commands) -> None:
         commands,
         "analyze",
         analyze,
-        "find faces in pictures and read emotion and apparent gender",
+        "find faces in pictures or films and read emotion and apparent gender",
         "  facelib analyze photo.jpg\n"
         "  facelib analyze holidays/ --csv faces.csv --draw annotated/\n"
         "  facelib analyze holidays/ --detector yunet --json > faces.jsonl\n"
-        "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786",
+        "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786\n"
+        "  facelib analyze film.mp4 --csv faces.csv --plot emotions.png --draw annotated/",
     )
-    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", help="folders are searched in full")
+    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER|FILM",
+        help="folders are searched in full for pictures; a quoted '*.jpg' is expanded")  # fmt: skip
     output = parser.add_mutually_exclusive_group()
-    shared(output, "--json", help="one JSON object for each picture, as they come")
+    shared(output, "--json", help="one JSON object for each picture or frame, as they come")
     output.add_argument("--csv", metavar="FILE",
-        help="one row for each face, as they come; - for the terminal")  # fmt: skip
+        help="one row for each face, as they come; - for the terminal; pictures without a face are counted "
+        "at the end")  # fmt: skip
     parser.add_argument("--draw", metavar="DIR",
-        help="also write annotated pictures into this folder, over what has their names")  # fmt: skip
+        help="also write annotated copies into this folder, over what has their names")  # fmt: skip
     shared(parser, "--scheduler")
     shared(parser, "--detector", default="haar")
     parser.add_argument("--emotion-model", dest="emotion", default="facelib",
@@ -112,10 +116,14 @@ def _analyze_parser(commands) -> None:
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
     shared(parser, "--batch-size", default=64,
         help="faces that go through the networks together")  # fmt: skip
+    films.add_options(parser)
 
 
 def analyze(arguments: argparse.Namespace) -> int:
+    if films.are_films(arguments):
+        return films.analyze(arguments, complain)
     import warnings
+    from collections import Counter
     from functools import partial
 
     from tqdm import tqdm
@@ -125,7 +133,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     from facelib.vision.encoder import FaceEncoder
 
     warnings.filterwarnings("ignore", module="PIL")  # meant for programmers; a fault is one line of ours
-    faults = faces = 0
+    faults = faces = without = 0
 
     def fault(error: InputError) -> None:
         nonlocal faults
@@ -133,7 +141,11 @@ def analyze(arguments: argparse.Namespace) -> int:
 
     draw = output_writers.Drawings(arguments.draw, arguments.pictures) if arguments.draw else None
     find = partial(image_io.find_images, arguments.pictures, skip=arguments.draw)
-    total = sum(1 for _ in find(lambda error: None))
+    others, total = Counter(), 0
+    for path in find(lambda error: None, others=others):
+        total += 1
+        if arguments.csv and _is_same(path, arguments.csv):
+            raise InputError(f"--csv {arguments.csv}: is one of the pictures; give the table another name")
     names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror")
     options = {name: getattr(arguments, name) for name in names}
     encoder = FaceEncoder(**options)  # also for a cluster: what is wrong with it is said at once
@@ -150,6 +162,7 @@ def analyze(arguments: argparse.Namespace) -> int:
                 fault(picture.error)
             else:
                 faces += len(picture.faces)
+                without += not picture.faces
                 write(picture)
                 if draw:
                     try:
@@ -157,10 +170,27 @@ def analyze(arguments: argparse.Namespace) -> int:
                     except InputError as error:
                         fault(error)
             bar.update()
-    if total > 1:
-        named = f"; {faults} faults, named above" if faults else ""
-        print(f"{faces} faces in {total} pictures{named}", file=sys.stderr)
+    if total > 1 or others or (arguments.csv and without):
+        print(_summary(faces, total, without, faults, image_io.counted(others)), file=sys.stderr)
     return 1 if faults else 0
+
+
+def _summary(faces: int, pictures: int, without: int, faults: int, others: str) -> str:
+    return (
+        f"{faces} faces in {pictures} pictures"
+        + f" ({without} without a face)" * bool(without)
+        + f"; {faults} faults, named above" * bool(faults)
+        + f"; passed over, no readable pictures: {others}" * bool(others)
+        + " (`pip install 'facelib[heic]'` reads .heic)" * (".heic" in others)
+    )
+
+
+def _is_same(path: str | os.PathLike, output: str) -> bool:
+    """Whether both are one file, also by a link."""
+    try:
+        return os.path.samefile(path, output)
+    except (OSError, ValueError):  # one is missing, or no name
+        return False
 
 
 # --- generate, edit -----------------------------------------------------------------------------------
@@ -280,7 +310,7 @@ def edit(arguments: argparse.Namespace) -> int:
     kind = output_writers.check_faces(arguments.output)
     if arguments.blend and kind != "picture":
         raise InputError(f"{arguments.output}: --blend writes one photograph, name a .png or .jpg")
-    if os.path.exists(arguments.output) and os.path.samefile(arguments.picture, arguments.output):
+    if _is_same(arguments.picture, arguments.output):
         raise InputError(f"{arguments.output}: is the photograph itself; write to another file")
     from facelib.models.generator import load_generator
     from facelib.vision import photo_editing
@@ -321,8 +351,9 @@ def _data_parser(commands) -> None:
         "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
     )
     fetch.add_argument("name", nargs="?", default="fer2013",
-        choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its networks; fer2013 (default): the data set")  # fmt: skip
+        choices=["yunet", "deepface-emotion", "deepface-gender", "sface", "fer2013"],
+        help="yunet: face detector; deepface-…: its networks; sface: for compare; fer2013 (default): "
+        "the data set")  # fmt: skip
     importing = command(
         parts,
         "import",

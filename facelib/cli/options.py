@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from facelib import files
-from facelib.errors import AMOUNT, FRACTION, NATURAL, POSITIVE, InputError, Numbers
+from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS, InputError, Numbers
 
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span = map(
+fraction, amount, positive, natural, magnification, span, seconds, cosine = map(
     _typed,
     (
         FRACTION,
@@ -60,6 +60,8 @@ fraction, amount, positive, natural, magnification, span = map(
         NATURAL,
         Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"),
         _span,
+        SECONDS,
+        COSINE,
     ),
 )
 
@@ -173,16 +175,9 @@ def _read_yaml(file: str | None) -> dict[str, object]:
 
 def load_data(dataset: str):
     """The labelled set that a command works on; its name goes to stderr, so that they are not confused."""
-    from facelib.data import fer2013, synthetic_faces
+    from facelib.data import fer2013
 
-    data = None
-    if dataset != "toy":
-        try:
-            data = fer2013.load_fer2013()
-        except FileNotFoundError:
-            if dataset == "fer2013":
-                raise
-    data = data or synthetic_faces.load_toyfaces()
+    data = fer2013.load(dataset)
     print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
     return data
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -72,21 +74,22 @@ class Drawings:
 def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator[Write]:
     """Gives a function that writes one picture's result: JSON lines, a CSV file ("-": stdout), or a table.
 
-    Results are there as they come, also for a reader of the file. Raises InputError naming the place when it
-    cannot be written.
+    Results are there as they come, also for a reader of the file; what a full disk does not take whole is not
+    there at all. Raises InputError naming the place when it cannot be written, or another process writes it.
     """
     if csv_place and os.path.splitext(csv_place)[1].lower() in EXTENSIONS:  # else a picture is overwritten
         raise InputError(f"--csv {csv_place}: is the name of a picture; give the table's name after --csv")
     try:
         if as_json:
-            yield _write_json
+            yield _json(_to_stdout)
         elif not csv_place:
             yield _table()
         elif csv_place == "-":
-            yield _csv(sys.stdout)
+            yield _csv(_to_stdout, sys.stdout.isatty())
         else:
-            with open(csv_place, "w", newline="", encoding="utf-8") as stream:
-                yield _csv(stream)
+            with open(csv_place, "ab", buffering=0) as stream:
+                _claim(stream, csv_place)
+                yield _csv(lambda text: _append(stream.fileno(), text))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -95,22 +98,82 @@ def open_output(as_json: bool = False, csv_place: str | None = None) -> Iterator
         raise InputError(f"{place}: cannot be written ({error.strerror or error}); {REMEDY}") from None
 
 
-def _write_json(picture: Picture) -> None:
-    faces = [_rounded(vars(face)) for face in picture.faces]
-    for face in faces:
-        del face["path"]
-    print(json.dumps({"path": printable(picture.source), "faces": faces}), flush=True)
+def _claim(stream: BinaryIO, place: str) -> None:
+    """Empty a file that is ours alone until it is closed; raises InputError where another process has it."""
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return
+    with suppress(ImportError, OSError):  # not on Windows, nor on every network drive
+        import fcntl
+
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{place}: another process is writing it; give another name") from None
+    stream.truncate(0)
 
 
-def _csv(stream: TextIO) -> Write:
-    table = csv.DictWriter(stream, COLUMNS)
-    table.writeheader()
+def _append(descriptor: int, text: str) -> None:
+    """Write all of a text at the end of a file; where that fails, the file is as it was before."""
+    whole = os.fstat(descriptor).st_size
+    content = text.encode("utf-8", "surrogateescape")  # a name that is no UTF-8 keeps its bytes
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    except BaseException:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, whole)
+        raise
 
+
+def _to_stdout(text: str) -> None:
+    try:
+        descriptor = sys.stdout.fileno()
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except (OSError, ValueError):  # a notebook's, or closed
+        is_file = False
+    sys.stdout.flush()
+    if is_file:
+        _append(descriptor, text)
+    elif sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
+        sys.stdout.write(text)
+    else:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.flush()
+
+
+def _json(put: Callable[[str], object]) -> Write:
     def write(picture: Picture) -> None:
-        table.writerows(_rounded(to_row(face)) for face in picture.faces)
-        stream.flush()
+        faces = [_rounded(vars(face)) for face in picture.faces]
+        for face in faces:
+            del face["path"], face["source_index"]
+        row = {"path": os.fsdecode(picture.source), "source_index": picture.index, "faces": faces}
+        put(json.dumps(row) + "\n")
 
     return write
+
+
+def _csv(put: Callable[[str], object], for_a_terminal: bool = False) -> Write:
+    """Paths are the files' own, apart from those that a spreadsheet would take for a formula: "=1+1.jpg" is
+    written "./=1+1.jpg", which is the same file. For a terminal, what it might obey is escaped."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, COLUMNS)
+    table.writeheader()
+
+    def write(picture: Picture | None) -> None:
+        for face in picture.faces if picture else ():
+            row = _rounded(to_row(face))
+            path = printable(row["path"]) if for_a_terminal else row["path"]
+            formula = path[:1] in _FORMULA or path[:1].isspace()
+            table.writerow(row | {"path": os.path.join(os.curdir, path) if formula else path})
+        put(text.getvalue())
+        text.seek(0)
+        text.truncate()
+
+    write(None)
+    return write
+
+
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # and their wide forms, which some editions obey as well
 
 
 def _table() -> Write:

@@ -118,6 +118,29 @@ def match_rows(rows, reference) -> np.ndarray | None:
     return matched
 
 
+def copies_of(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """(m,) bool: which of the images test (m, s, s) are copies or near copies of one of train (n, s, s)."""
+    groups = duplicate_groups(np.concatenate([train, test]))
+    first, n = np.unique(groups, return_index=True)[1], len(train)
+    near = near_duplicates(np.concatenate([train, test])[first])
+    known = set(groups[:n].tolist())
+    pairs = set(zip(near.group_a, near.group_b, strict=True))
+    copied = known | {a for a, b in pairs if b in known} | {b for a, b in pairs if a in known}
+    return np.isin(groups[n:], list(copied))
+
+
+def likeness(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """(m,) float32: correlation of each of test (m, s, s) with the most alike of train (n, s, s)."""
+
+    def normed(images: np.ndarray) -> np.ndarray:
+        x = images.reshape(len(images), -1).astype(np.float32)
+        x -= x.mean(1, keepdims=True)
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+
+    known, asked = normed(train), normed(test)
+    return np.concatenate([(asked[at : at + _CHUNK] @ known.T).max(1) for at in range(0, len(asked), _CHUNK)])
+
+
 def leaked_rows(data: FerData) -> dict[str, np.ndarray]:
     """{split: (n,) bool}: whose pixels stand in Training too; all False for Training itself."""
     training = {image.tobytes() for image in data.train.images}

@@ -89,6 +89,31 @@ def load_fer2013(
     raise FileNotFoundError(f"FER-2013 is not in {' or '.join(map(str, places))}: {_HOW}")
 
 
+def load(dataset: str = "auto", n: int = 6000, seed: int = 0, votes: bool = False) -> FerData:
+    """The set that a command or a notebook works on.
+
+    dataset: "fer2013"; "toy", ``n`` synthetic faces drawn with ``seed``; or "auto", FER-2013 where it is and
+        else the synthetic faces. votes: FER-2013 counts only with the FER+ votes.
+
+    Raises FileNotFoundError or InputError for "fer2013" where it, or its votes, are missing.
+    """
+    from facelib.data.synthetic_faces import load_toyfaces  # imports OpenCV
+
+    if dataset != "toy":
+        try:
+            data = load_fer2013()
+            if data.train.votes is not None or not votes:
+                return data
+            if dataset == "fer2013":
+                raise InputError(
+                    f"{data.source} has no FER+ votes: put {VOTES} beside it, see data/README.md"
+                )
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    return load_toyfaces(n, seed)
+
+
 def import_fer2013(path: str | Path, ferplus: str | Path | None = None, progress: bool = True) -> FerData:
     """Read any source once and remember it: ``load_fer2013()`` finds it later, also when ``path`` is gone.
 

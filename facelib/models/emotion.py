@@ -42,6 +42,8 @@ def normalisation() -> type[keras.layers.BatchNormalization]:
     from facelib.backend import keras, ops
 
     class BatchNormalization(keras.layers.BatchNormalization):
+        __module__ = "keras.layers"  # as which it is saved: the file loads where this class is not known
+
         def call(self, inputs, training=None, mask=None):
             if not training or keras.backend.backend() != "tensorflow":
                 return super().call(inputs, training=training, mask=mask)
@@ -65,7 +67,9 @@ _PLAIN = (((32, 64), (128, 128), (256, 256), (384, 384)), 0.4)
 BRANCHES = ("deep", "plain")
 
 
-def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = False) -> keras.Model:
+def emotion_network(
+    name: str = "deep", votes: bool = False, shipped: bool = False, prefix: str = ""
+) -> keras.Model:
     """An emotion network: (n, 48, 48, 1) float32 gray in [0, 1] -> (n, 7) probabilities in FER-2013's order.
 
     name: of ``BRANCHES``, "deep" with 3.8 M parameters and 225 M multiply-adds, "plain" with 3.3 M and 378 M;
@@ -73,6 +77,7 @@ def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = Fal
     votes: for training, takes any side from 32 up and gives (n, 17): the seven, then the ten shares of the
         FER+ annotators' votes, a second task on the same features.
     shipped: for use, without normalisation layers (``fold_batch_norm`` folds them into the convolutions).
+    prefix: of its convolutions' names: in one network they must differ, or no .h5 file can hold them.
 
     "deep" and "tiny": a strided convolution first, so that the work happens on 24x24 maps and smaller;
     residual blocks (arXiv:1512.03385) whose shortcuts are averaged where they shrink (arXiv:1812.01187).
@@ -85,7 +90,7 @@ def emotion_network(name: str = "deep", votes: bool = False, shipped: bool = Fal
 
     def convolve(x, filters, stride=1, kernel=3):
         i = next(numbers)
-        options = {"strides": stride, "padding": "same", "use_bias": shipped, "name": f"conv{i}"}
+        options = {"strides": stride, "padding": "same", "use_bias": shipped, "name": f"{prefix}conv{i}"}
         x = layers.Conv2D(filters, kernel, **options)(x)
         return x if shipped else normalisation()(momentum=0.95, name=f"norm{i}")(x)
 
@@ -151,7 +156,9 @@ def two_branch_network() -> keras.Model:
     from facelib.backend import keras, layers
 
     inputs = keras.Input((EMOTION_SIDE, EMOTION_SIDE, 1))
-    inside = [emotion_network(name, shipped=True).get_layer("features") for name in BRANCHES]
+    inside = [
+        emotion_network(name, shipped=True, prefix=f"{name}_").get_layer("features") for name in BRANCHES
+    ]
     for name, branch in zip(BRANCHES, inside, strict=True):
         branch.name = name
     features = keras.Model(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from facelib.backend import check_process
 from facelib.emotions import shares
 from facelib.errors import InputError
 from facelib.models import masked_prior, registry, vqvae
@@ -77,6 +78,7 @@ class Generator:
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Pictures (n, 48, 48) uint8 -> codes (n, 6, 6, depth) int32, coarse to fine."""
+        check_process()
         return vqvae.codes_of(self.codec, emotion_inputs(_checked(images)))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -90,6 +92,7 @@ class Generator:
         return self._pictures(masked_prior.sums_of(codes, self.codebooks[: codes.shape[-1]])[..., -1, :])
 
     def _pictures(self, vectors: np.ndarray) -> np.ndarray:
+        check_process()
         pictures = self.codec.get_layer("decoder").predict(vectors, batch_size=256, verbose=0)
         return np.round(255 * np.clip(pictures[..., 0], 0, 1)).astype(np.uint8)
 
@@ -192,6 +195,7 @@ def _check(
     top_p: float = 1.0,
     best_of: int = 1,
 ) -> None:
+    check_process()
     if n < 1 or best_of < 1 or seed < 0:
         raise InputError("n and best_of are at least 1, a seed is at least 0")
     between = np.ravel(guidance)
@@ -223,7 +227,9 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 def load_generator(codec: str | Path | None = None, model: str | Path | None = None) -> Generator:
     """The shipped codec and prior; codec, model: folders of finished runs of `facelib train vqvae` and
-    `facelib train prior` in their places. Raises InputError where one is missing."""
+    `facelib train prior` in their places. Raises InputError where one is missing, and in a process that was
+    forked after Keras was imported."""
+    check_process()
     return Generator(load_network("vqvae", codec), load_network("prior", model))
 
 

@@ -28,6 +28,7 @@ POSITIONS = GRID * GRID
 ASKED = 12
 
 
+@keras.saving.register_keras_serializable("facelib")
 class Modulate(layers.Layer):
     """Layer norm whose scale and shift depend on the condition: adaLN-Zero (arXiv:2212.09748)."""
 
@@ -48,6 +49,7 @@ class Modulate(layers.Layer):
         return self.norm(x) * (1 + scale) + shift
 
 
+@keras.saving.register_keras_serializable("facelib")
 class Place(layers.Layer):
     """Vectors of known positions, one learnt vector for the hidden ones, and where each is."""
 

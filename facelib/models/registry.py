@@ -82,6 +82,15 @@ DOWNLOADS = {
         "DeepFace's VGG-Face gender network (MIT; about 540 MB)",
         "45513ce5678549112d25ab85b1926fb65986507d49c674a3d04b2ba70dba2eb5",
     ),
+    "sface": Download(
+        "models",
+        "face_recognition_sface_2021dec.onnx",
+        "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+        "face_recognition_sface_2021dec.onnx",
+        "SFace face recogniser (OpenCV Zoo, Apache-2.0; 39 MB)",
+        size=38_696_353,
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+    ),
 }
 #: Digests of YuNet files that OpenCV is known to read.
 _YUNETS = (
@@ -244,7 +253,11 @@ def emotion_task(name: str) -> str:
 
 def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
     """The Keras model of a file in ``weights``; mixed_precision: as ``build``. Raises InputError where it is
-    missing."""
+    missing.
+
+    Saved as .keras it loads again with ``keras.models.load_model``; "vqvae" and "prior" have layers of our
+    own: import ``facelib.models.masked_prior``, which registers them, in the process that loads.
+    """
     return build(card(task)["architecture"], WEIGHTS / f"{task}.weights.h5", mixed_precision)
 
 
@@ -301,13 +314,15 @@ class OnnxNetwork:
 
     def __init__(self, task: str):
         card(task)
-        self._session = _session(task)
-        self._input = self._session.get_inputs()[0].name
+        self._task = task
+        _session(task, os.getpid())  # what is wrong with its file is said now
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        session = _session(self._task, os.getpid())
+        name = session.get_inputs()[0].name
         starts = range(0, max(1, len(inputs)), self.PART)
         parts = (inputs[start : start + self.PART] for start in starts)
-        return np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        return np.concatenate([session.run(None, {name: part})[0] for part in parts])
 
 
 def cores() -> int:
@@ -316,7 +331,8 @@ def cores() -> int:
 
 
 @functools.cache
-def _session(task: str):
+def _session(task: str, process: int):
+    """process: a forked child has none of the threads with which its parent's session would answer."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -29,7 +29,23 @@ BEAMS = 8
 # --- quantizers ------------------------------------------------------------------------------------------
 
 
-class VectorQuantizer(layers.Layer):
+class _Quantizer(layers.Layer):
+    """What the quantizers share: their arguments make them again, in a saved, cloned or copied network.
+
+    A saved network is loaded again by ``keras.models.load_model`` once this module is imported.
+    """
+
+    def __init__(self, arguments: dict, name: str = "quantizer", **options):
+        # Distances lose their order in half precision.
+        super().__init__(name=name, **options | {"dtype": "float32"})
+        self._arguments = arguments
+
+    def get_config(self) -> dict:
+        return super().get_config() | self._arguments
+
+
+@keras.saving.register_keras_serializable("facelib")
+class VectorQuantizer(_Quantizer):
     """One codebook, learnt by moving averages (arXiv:1711.00937, appendix A.1).
 
     codes: how many. width: d, their length. decay: of the averages, gamma in the paper. dead: a code that is
@@ -48,9 +64,10 @@ class VectorQuantizer(layers.Layer):
         dead: float = 0.05,
         commitment: float = 0.25,
         seed: int = 0,
-        name: str = "quantizer",
+        **options,
     ):
-        super().__init__(name=name, dtype="float32")  # distances lose their order in half precision
+        arguments = {"codes": codes, "width": width, "decay": decay, "dead": dead}
+        super().__init__(arguments | {"commitment": commitment, "seed": seed}, **options)
         self.codes, self.width, self.depth = codes, width, 1
         self.decay, self.dead, self.commitment = decay, dead, commitment
         self.random = keras.random.SeedGenerator(seed)
@@ -123,7 +140,8 @@ class VectorQuantizer(layers.Layer):
         return z - found[means.predict(z)]
 
 
-class ResidualQuantizer(layers.Layer):
+@keras.saving.register_keras_serializable("facelib")
+class ResidualQuantizer(_Quantizer):
     """Vector quantizers in a row, each for what the ones before it left over (arXiv:2203.01941, section 3.1).
 
     With ``depth`` codebooks of K codes a latent has one of K^depth values, coarse to fine. The commitment of
@@ -140,12 +158,17 @@ class ResidualQuantizer(layers.Layer):
         width: int = WIDTH,
         beams: int = BEAMS,
         seed: int = 0,
+        decay: float = 0.99,
+        dead: float = 0.05,
+        commitment: float = 0.25,
         **options,
     ):
-        super().__init__(name="quantizer", dtype="float32")
+        learning = {"decay": decay, "dead": dead, "commitment": commitment}
+        size = {"depth": depth, "codes": codes, "width": width, "beams": beams, "seed": seed}
+        super().__init__(size | learning, **options)
         self.depth, self.codes, self.width, self.beams = depth, codes, width, beams
         self.stages = [
-            VectorQuantizer(codes, width, seed=seed + i, name=f"stage{i}", **options) for i in range(depth)
+            VectorQuantizer(codes, width, seed=seed + i, name=f"stage{i}", **learning) for i in range(depth)
         ]
 
     def build(self, shape) -> None:
@@ -202,15 +225,16 @@ class ResidualQuantizer(layers.Layer):
         return z
 
 
-class FiniteScalarQuantizer(layers.Layer):
+@keras.saving.register_keras_serializable("facelib")
+class FiniteScalarQuantizer(_Quantizer):
     """Each coordinate rounded to a few levels: no codebook, nothing to collapse (arXiv:2309.15505).
 
     levels: of each coordinate, so that width = len(levels) and there are prod(levels) codes. Nothing is
     learnt and nothing needs a start.
     """
 
-    def __init__(self, levels: tuple[int, ...] = (8, 8, 8)):
-        super().__init__(name="quantizer", dtype="float32")
+    def __init__(self, levels: tuple[int, ...] = (8, 8, 8), **options):
+        super().__init__({"levels": list(levels)}, **options)
         self.levels, self.width, self.depth = tuple(levels), len(levels), 1
         self.codes, self.is_started = math.prod(self.levels), True
         self._basis = np.cumprod([1, *levels[:-1]]).astype(np.int32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -271,3 +271,79 @@ def table(path: Path) -> str:
         ]
         lines.append(f"{row['title']:<42}" + "".join(f"{text:>10}" for text in texts))
     return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])
+
+
+# --- reading a record ------------------------------------------------------------------------------------
+
+
+def find(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarray, np.ndarray]:
+    """An arm's value of a metric, its 95 % interval (2,) within [0, 1], and what each seed reached (s,)."""
+    keys = ["recall" if metric in EMOTIONS else metric]
+    keys += [f"{keys[0]}_interval", f"{keys[0]}_runs"]
+    value, ends, runs = (row[view][k][metric] if metric in EMOTIONS else row[view][k] for k in keys)
+    ends = np.clip(np.array(ends, float), 0, 1)  # in older records some lie outside
+    return np.array(value, float).item(), ends, np.array(runs, float)
+
+
+def change(
+    row: Mapping, metric: str, view: str = "all", control: str = "none"
+) -> tuple[float, np.ndarray, bool]:
+    """An arm's difference from a control, its 95 % interval (2,), and whether it is
+    statistically significant after Holm's correction.
+
+    For the control itself: 0, (0, 0), False.
+    """
+    if not row[f"against_{control}"]:
+        return 0.0, np.zeros(2), False
+    against, key = row[f"against_{control}"][view], "recall" if metric in EMOTIONS else metric
+    found = [against[k] for k in (key, f"{key}_interval", f"{key}_p_holm")]
+    value, ends, p = (each[metric] for each in found) if metric in EMOTIONS else found
+    return np.array(value, float).item(), np.array(ends, float), p is not None and p < 0.05
+
+
+def significant(rows: Iterable[Mapping], metric: str, sign: int = 1, view: str = "all") -> list[str]:
+    """Names of the rows that raise (sign 1) or lower (-1) a metric significantly, against "none"."""
+    changes = {row["name"]: change(row, metric, view) for row in rows}
+    return [name for name, (value, _, sure) in changes.items() if sure and sign * value > 0]
+
+
+def predictions(record: Mapping) -> list[tuple[str, bool, str]]:
+    """Notebook 04's predictions, judged on the study's record: (name, whether it came true, the evidence)."""
+    rows = {row["name"]: row for row in record["metrics"]["rows"]}
+    methods = [each.name for each in imbalance_methods.IMBALANCE if each.treats_rarity and each.name in rows]
+    methods = [
+        name for name in methods if name != "over-rare"
+    ]  # an experiment of its own, notebook 04 says why
+    rare, n = [rows[name] for name in methods], len(methods)
+    disgust, fear, accuracy = (len(significant(rare, m)) for m in ("disgust", "fear", "accuracy"))
+    score = {name: find(row, "macro_f1", "majority")[0] for name, row in rows.items()}
+    best = max(methods, key=score.get)
+    return [
+        ("P1", disgust > n / 2, f"{disgust} of {n} methods against rarity raise the recall of disgust"),
+        ("P2", fear <= n / 4, f"{fear} of {n} raise the recall of fear"),
+        ("P3", not accuracy, f"{accuracy} of {n} raise accuracy"),
+        ("P4", score["votes"] > score[best], f"macro-F1 against the majority: soft labels "
+         f"{score['votes']:.1%}, the best method against rarity ({rows[best]['title']}) {score[best]:.1%}"),
+    ]  # fmt: skip
+
+
+def best_methods(record: Mapping, metrics: Mapping[str, str]):
+    """For each of metrics (name -> title) the method that reaches most, as rows of a DataFrame.
+
+    Per cent, and the change against "none" in points with its 95 % interval, whether it is statistically
+    significant after Holm's correction, and what happened to accuracy.
+    """
+    import pandas as pd
+
+    table = {}
+    for metric, title in metrics.items():
+        row = max(record["metrics"]["rows"], key=lambda row, metric=metric: find(row, metric)[0])
+        gain, (low, high), sure = change(row, metric)
+        table[title] = {
+            "best method": row["title"],
+            "reaches": f"{find(row, metric)[0]:.1%}",
+            "change, points": f"{100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            "significant": "yes" if sure else "no",
+            "accuracy, points": f"{100 * change(row, 'accuracy')[0]:+.1f}",
+        }
+    return pd.DataFrame(table).T

@@ -60,6 +60,17 @@ class Method:
     after: str = ""
     classes: tuple[str, ...] = ()
 
+    @property
+    def treats_rarity(self) -> bool:
+        """Whether it knows how often each class occurs, and changes something by it."""
+        knows = self.sampler != "none" or self.weights != "none" or self.loss in ("balanced-softmax", "ldam")
+        return bool(knows or self.after)
+
+
+RARE = ("disgust", "fear")
+#: Both of the weak classes as frequent as happy. Fear already has its equal share, so that no method which
+#: balances all classes shows it more often: this one does.
+_PUSHED = Method("over-rare", "disgust and fear again at random", sampler="over", classes=RARE)
 
 IMBALANCE = (
     Method("none", "nothing"),
@@ -67,6 +78,7 @@ IMBALANCE = (
     Method("weights-effective", "class weights, effective number", weights="effective"),
     Method("weights-inverse", "class weights, 1/n", weights="inverse"),
     Method("over", "random oversampling", sampler="over"),
+    _PUSHED,
     Method("augment", "oversampling by augmentation", sampler="augment"),
     Method("smote", "SMOTE on pixels", sampler="smote"),
     Method("smote-features", "SMOTE on features", after="smote"),
@@ -81,12 +93,11 @@ IMBALANCE = (
     Method("clean", "without duplicates", clean=True),
 )
 
-RARE = ("disgust", "fear")
 #: Do generated faces help? Disgust and fear are made as frequent as happy, in three ways. And do they stand
 #: in for real ones? What is learnt from them alone is the classification accuracy score (arXiv:1905.10887).
 GENERATED = (
     IMBALANCE[0],
-    Method("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
+    _PUSHED,
     Method("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
     Method("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
     Method("generated-only", "generated faces alone, as many of each", sampler="generated-only"),

@@ -137,6 +137,12 @@ def proportion(name: str, hits: int, n: int) -> dict:
     return {name: float(hits / n) if n else np.nan, f"{name}_interval": ends}
 
 
+def with_interval(share: float, interval, digits: int = 1) -> str:
+    """A share and its interval (low, high) as text: "15.4%  [14.5% to 16.4%]"."""
+    low, high = interval
+    return f"{share:.{digits}%}  [{low:.{digits}%} to {high:.{digits}%}]"
+
+
 def percentile_interval(draws: np.ndarray, axis: int = -1) -> np.ndarray:
     """95 % intervals, (2, ...), of bootstrap draws along an axis; nan draws do not count, none give nan."""
     if not draws.shape[axis]:

@@ -69,7 +69,7 @@ def _geometry(image: np.ndarray, face: Detection) -> tuple[int, float, np.ndarra
     the part of the picture that it can touch, and that part: top, bottom, left, right."""
     cx, cy, side = face.frame
     size = max(1, round(side))
-    angle = 0.0
+    angle = math.radians(face.turn)
     if face.eyes:
         (x0, y0), (x1, y1) = face.eyes
         angle = math.atan2(y1 - y0, x1 - x0)

@@ -20,7 +20,7 @@ from facelib.errors import InputError
 from facelib.models import registry
 
 #: Detection works on pictures of at most this many pixels on the longer side; larger ones are reduced for
-#: the search only. A face must then cover about 1/53 of the longer side (Haar: 24 of 1280 pixels).
+#: the search only (``search_side``). A face must then cover about 1/53 of the longer side (Haar: 24 of 1280).
 MAX_SIDE = 1280
 #: Smaller pictures are enlarged until the shorter side has this many pixels, up to fourfold: a face that
 #: fills a 48x48 picture is then large enough for the cascade's steps of scale.
@@ -31,16 +31,18 @@ MIN_SIDE = 192
 class Detection:
     """One face in one picture.
 
-    box: x, y, w, h in pixels of the picture, inside it. confidence: in [0, 1], one scale for both,
-        set by hand (see ``_calibrated``): 0.5 is where either starts to find more faces than other things.
-    eyes: centres of the eyes, the one on the left of the picture first, or None where they were not found.
+    box: x, y, w, h in pixels of the picture, inside it. confidence: in [0, 1], one scale for both (see
+        ``_calibrated``): 0.5 is where either starts to find more faces than other things.
+    eyes: centres of the eyes, the one on the left of the upright face first, or None where not found.
     frame: centre x, centre y and side of the square that has FER-2013's framing, in pixels, before rotation.
+    turn: degrees, clockwise, by which the face lies turned in the picture, where no eyes tell it.
     """
 
     box: tuple[int, int, int, int]
     eyes: tuple[tuple[float, float], tuple[float, float]] | None
     confidence: float
     frame: tuple[float, float, float]
+    turn: float = 0.0
 
 
 Detector = Callable[[np.ndarray], list[Detection]]
@@ -56,18 +58,23 @@ def cascade(name: str) -> cv2.CascadeClassifier:
 
 
 def _calibrated(score: float, middle: float, slope: float) -> float:
-    """A detector's own score as a number in [0, 1]: a logistic curve in the manner of Platt (1999), but with
-    ``middle`` and ``slope`` set by hand on 43 annotated faces, not fitted. It orders boxes and puts the
-    threshold of both detectors at 0.5; it is not a measured probability."""
+    """A detector's own score as a number in [0, 1]: a logistic curve in the manner of Platt (1999), for YuNet
+    fitted to boxes that were right or wrong, for the cascade set by hand."""
     return 1 / (1 + math.exp(-slope * (score - middle)))
 
 
-def _working_size(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The picture at the size for searching, and the factor from that size back to the picture's."""
+def _working_size(image: np.ndarray, most: int = MAX_SIDE) -> tuple[np.ndarray, float]:
+    """The picture at the size for searching, at most ``most`` pixels on the longer side, and the factor from
+    that size back to the picture's."""
     height, width = image.shape[:2]
-    zoom = min(MAX_SIDE / max(height, width), 1.0)
+    zoom = min(most / max(height, width), 1.0)
     if zoom == 1:
-        zoom = min(max(MIN_SIDE / min(height, width), 1.0), 4.0, MAX_SIDE / max(height, width))
+        zoom = min(max(MIN_SIDE / min(height, width), 1.0), 4.0, most / max(height, width))
+    return _resized(image, zoom)
+
+
+def _resized(image: np.ndarray, zoom: float) -> tuple[np.ndarray, float]:
+    height, width = image.shape[:2]
     if zoom == 1:
         return image, 1.0
     size = max(1, round(width * zoom)), max(1, round(height * zoom))
@@ -85,12 +92,12 @@ class _BoxDetector(ABC):
     LEAST: int
     MARGIN: float
 
-    def __init__(self, min_confidence: float = 0.5):
-        self.min_confidence = min_confidence
+    def __init__(self, min_confidence: float = 0.5, search_side: int = MAX_SIDE):
+        self.min_confidence, self.search_side = min_confidence, search_side
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """image: (H, W, 3) uint8 RGB. Returns the faces, surest first."""
-        small, back = _working_size(image)
+        small, back = _working_size(image, self.search_side)
         if min(small.shape[:2]) < self.LEAST:
             return []
         faces = []
@@ -103,6 +110,10 @@ class _BoxDetector(ABC):
             frame = (x + w / 2, y + h / 2, h * self.MARGIN)
             faces.append(Detection(inside, eyes, confidence, frame))
         return sorted(faces, key=lambda face: (-face.confidence, face.box))
+
+    def least_face(self, image: np.ndarray) -> float:
+        """Pixels of a picture's own below which its faces are not found, as it is reduced for the search."""
+        return self.LEAST * max(1.0, max(image.shape[:2]) / self.search_side)
 
     @abstractmethod
     def _search(self, image: np.ndarray) -> Iterator[tuple]:
@@ -122,16 +133,33 @@ class HaarDetector(_BoxDetector):
     LEAST = 24
     #: FER-2013's frames are OpenCV's own boxes, to the percent (measured: benchmarks/framing.py).
     MARGIN = 1.0
-    #: A box on which fewer raw hits agree is left out at once.
-    MIN_HITS = 2
+    #: Raw hits that agree on a box which is as likely a face as not. Of a close-up, a box that is at least
+    #: ``CLOSE_UP`` of the picture's shorter side, two are enough, and one where nothing else was found: in
+    #: close-ups the cascade misses a third of the faces for want of hits, and hardly errs.
+    HITS, HITS_CLOSE_UP, CLOSE_UP = 3.5, 1.9, 0.45
+    #: A picture with fewer gray levels than this is stretched to 256: OpenCV passes over windows of low
+    #: contrast, and at 12 % of their brightness it finds no face in photographs in which it then finds most.
+    FLAT = 100
 
     def _search(self, image: np.ndarray) -> Iterator[tuple]:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        share = np.cumsum(cv2.calcHist([gray], [0], None, [256], [0, 256])) / gray.size
+        low, high = np.searchsorted(share, (0.0005, 0.9995))
+        if high - low < self.FLAT:
+            gray = cv2.convertScaleAbs(np.clip(gray, low, high) - low, alpha=255 / max(high - low, 1))
+        large = self.CLOSE_UP * min(gray.shape)
         boxes, hits = cascade("frontalface_alt2").detectMultiScale2(
-            gray, 1.15, self.MIN_HITS - 1, minSize=(self.LEAST, self.LEAST)
+            gray, 1.15, 1, minSize=(self.LEAST, self.LEAST)
         )
-        for (x, y, w, h), count in zip(boxes, np.ravel(hits)):
-            confidence = _calibrated(math.log(count), math.log(3.5), 2.5)
+        found = [(box, int(n), self.HITS_CLOSE_UP if box[2] >= large else self.HITS)
+                 for box, n in zip(boxes, np.ravel(hits))]  # fmt: skip
+        found = [each for each in found if each[1] >= each[2]]
+        if not found:
+            size = (max(self.LEAST, round(large)),) * 2
+            single = cascade("frontalface_alt2").detectMultiScale(gray, 1.15, 0, minSize=size)
+            found = [(box, 1, 1.0) for box in sorted(single, key=lambda box: -box[2])[:1]]
+        for (x, y, w, h), count, needed in found:
+            confidence = _calibrated(math.log(count), math.log(needed), 2.5)
             if confidence >= self.min_confidence:
                 eyes = self._eyes(gray[y : y + h, x : x + w])
                 yield (x, y, w, h), eyes and [(x + ex, y + ey) for ex, ey in eyes], confidence
@@ -169,14 +197,29 @@ class YuNetDetector(_BoxDetector):
     #: (measured: benchmarks/framing.py).
     MARGIN = 0.92
 
-    def __init__(self, model: str | Path | None = None, min_confidence: float = 0.5):
-        super().__init__(min_confidence)
+    #: Score that counts as likely a face as not, and the steepness of the confidence about it. The slope is
+    #: the logistic fit that ``benchmarks/detection.py`` prints, to 457 boxes in 82 photographs; its middle
+    #: would be 0.63, and a dog's head has 0.77.
+    MIDDLE, SLOPE = 0.775, 9.8
+    #: Longer side of a second search, for faces of at least ``LARGE`` pixels in the first: the network is
+    #: sure of a face only where it sees it whole.
+    COARSE, LARGE = 480, 240
+    #: Boxes of two searches are the same face where they overlap by so much, or one lies in the other.
+    SAME, INSIDE = 0.3, 0.6
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        min_confidence: float = 0.5,
+        search_side: int = MAX_SIDE,
+    ):
+        super().__init__(min_confidence, search_side)
         self.model = Path(model) if model else registry.locate("yunet")
         self._local = threading.local()
         registry.check_detector(self.model)
-        self._run(np.zeros((32, 32, 3), np.uint8))  # a wrong file is reported now, not at the first picture
+        self.rows(np.zeros((32, 32, 3), np.uint8))  # a wrong file is reported now, not at the first picture
 
-    def _run(self, image: np.ndarray) -> np.ndarray:
+    def rows(self, image: np.ndarray) -> np.ndarray:
         """(faces, 15) float32: box, five landmarks (the eyes first), score."""
         size = image.shape[1], image.shape[0]
         try:
@@ -191,10 +234,64 @@ class YuNetDetector(_BoxDetector):
         return np.empty((0, 15), np.float32) if rows is None else rows
 
     def _search(self, image: np.ndarray) -> Iterator[tuple]:
-        for row in self._run(image):
-            confidence = _calibrated(float(row[14]), 0.78, 30.0)
+        rows, zoom = self.rows(image), self.COARSE / max(image.shape[:2])
+        if zoom < 0.8 and min(image.shape[:2]) * zoom >= self.LEAST:
+            other, back = _resized(image, zoom)
+            more = self.rows(other)
+            more[:, :14] *= back
+            large = more[:, 2:4].max(1) >= self.LARGE
+            rows = self._distinct(np.concatenate([rows, more[large]]))
+        for row in rows:
+            confidence = _calibrated(float(row[14]), self.MIDDLE, self.SLOPE)
             if confidence >= self.min_confidence and np.isfinite(row).all():
                 yield row[:4], sorted((tuple(row[4:6]), tuple(row[6:8]))), confidence
+
+    def _distinct(self, rows: np.ndarray) -> np.ndarray:
+        """The surest of the rows that are the same face."""
+        kept: list[int] = []
+        for i in np.argsort(-rows[:, 14], kind="stable"):
+            for j in kept:
+                both, areas = _common(rows[i], rows[j]), rows[[i, j], 2] * rows[[i, j], 3]
+                if both > self.SAME * (areas.sum() - both) or both > self.INSIDE * areas.min():
+                    break
+            else:
+                kept.append(i)
+        return rows[kept]
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> float:
+    """The area that two boxes (x, y, w, h, …) share."""
+    ends = np.minimum(a[:2] + a[2:4], b[:2] + b[2:4])
+    return float(np.prod(np.maximum(ends - np.maximum(a[:2], b[:2]), 0)))
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A detector for photographs that lie on their side: where it finds nothing, it looks again at the
+    picture turned by 90, 270 and 180 degrees."""
+
+    detect: Detector
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        for quarters in (0, 1, 3, 2):  # clockwise
+            if found := self.detect(np.ascontiguousarray(np.rot90(image, -quarters))):
+                return [_turned_back(face, quarters, image.shape) for face in found]
+        return []
+
+
+def _turned_back(face: Detection, quarters: int, shape: tuple[int, ...]) -> Detection:
+    """A face of a picture that was turned clockwise by quarters, in the pixels of the picture (h, w, …)."""
+    height, width = shape[:2]
+
+    def back(x: float, y: float) -> tuple[float, float]:
+        return {0: (x, y), 1: (y, height - x), 2: (width - x, height - y), 3: (width - y, x)}[quarters]
+
+    x, y, w, h = face.box
+    ends = np.sort([back(x, y), back(x + w, y + h)], axis=0)
+    box = tuple(int(v) for v in (*ends[0], *(ends[1] - ends[0])))
+    eyes = face.eyes and tuple(back(*eye) for eye in face.eyes)
+    cx, cy, side = face.frame
+    return Detection(box, eyes, face.confidence, (*back(cx, cy), side), face.turn - 90.0 * quarters)
 
 
 def whole_picture(image: np.ndarray) -> list[Detection]:
@@ -203,22 +300,32 @@ def whole_picture(image: np.ndarray) -> list[Detection]:
     return [Detection((0, 0, width, height), None, 1.0, (width / 2, height / 2, float(min(height, width))))]
 
 
-def load_detector(detector: str | Detector = "haar", min_confidence: float = 0.5) -> Detector:
-    """A detector by name: "haar", "yunet", "none" (each picture is a face) or a path to a YuNet file; a
-    callable is returned as it is.
+def load_detector(
+    detector: str | Detector = "auto",
+    min_confidence: float = 0.5,
+    search_side: int = MAX_SIDE,
+    turn: bool = False,
+) -> Detector:
+    """A detector by name: "auto" (YuNet where it was fetched, else Haar), "haar", "yunet", "none" (each
+    picture is a face) or a path to a YuNet file; a callable is returned as it is.
 
-    Raises InputError for another name.
+    search_side: pictures are reduced to so many pixels on the longer side for the search. turn: where nothing
+    is found the picture is also searched turned (``Turning``). Raises InputError for another name.
     """
     if callable(detector):
-        return detector
-    if detector == "haar":
-        return HaarDetector(min_confidence)
-    if detector == "none":
-        return whole_picture
-    if detector == "yunet":
-        return YuNetDetector(min_confidence=min_confidence)
-    if not str(detector).endswith(".onnx"):
-        raise InputError(f"unknown detector {detector!r}; choose haar, yunet, none or a YuNet file (.onnx)")
-    if not Path(detector).is_file():
+        found = detector
+    elif detector == "none":
+        found = whole_picture
+    elif detector == "haar" or (detector == "auto" and not registry.DOWNLOADS["yunet"].path.is_file()):
+        found = HaarDetector(min_confidence, search_side)
+    elif detector in ("auto", "yunet"):
+        found = YuNetDetector(None, min_confidence, search_side)
+    elif not str(detector).endswith(".onnx"):
+        raise InputError(
+            f"unknown detector {detector!r}; choose auto, haar, yunet, none or a YuNet file (.onnx)"
+        )
+    elif not Path(detector).is_file():
         raise InputError(f"{detector}: no such file; `facelib data fetch yunet` downloads one")
-    return YuNetDetector(detector, min_confidence)
+    else:
+        found = YuNetDetector(detector, min_confidence, search_side)
+    return Turning(found) if turn else found

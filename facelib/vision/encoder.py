@@ -9,12 +9,13 @@ of pictures: a folder of 100,000 is a stream.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ import cv2
 import numpy as np
 
 from facelib.emotions import EMOTIONS, GENDERS
-from facelib.errors import FRACTION, POSITIVE, InputError
+from facelib.errors import FRACTION, POSITIVE, ImageError, InputError
 from facelib.models import deepface, registry
 from facelib.models.emotion import EMOTION_SIDE
 from facelib.models.gender import GENDER_SIDE
@@ -44,7 +45,8 @@ class Face:
     box: x, y, w, h in pixels of the picture as it is shown (EXIF orientation applied). eyes: centres of the
     eye on the picture's left and of the one on its right, or None. confidence: in [0, 1], that this is a
     face. emotion, gender: the most probable; emotions, genders: label -> probability, sums to 1. Gender is
-    *apparent* gender. path: the file, None for an array.
+    *apparent* gender. path: the file, None for what was not given by its path. source_index: which of the
+    pictures given, from 0.
     """
 
     box: tuple[int, int, int, int]
@@ -55,15 +57,20 @@ class Face:
     gender: str | None = None
     genders: dict[str, float] = field(default_factory=dict)
     path: str | None = None
+    source_index: int = 0
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The result for one picture: its faces, surest first, or the error that kept it from being read."""
+    """The result for one picture: its faces, surest first, or the error that kept it from being read.
+
+    index: which of the pictures given, from 0.
+    """
 
     source: Source
     faces: list[Face]
     error: InputError | None = None
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class _Prepared:
     detections: list[detection.Detection] = field(default_factory=list)
     inputs: dict[str, list[np.ndarray]] = field(default_factory=dict)  # of each classifier, a face each
     error: InputError | None = None
+    index: int = 0
 
 
 class FaceEncoder:
@@ -102,7 +110,8 @@ class FaceEncoder:
     mirror: test-time augmentation: emotion is the mean over a face and its mirror image, in twice the time.
     min_confidence: faces below are left out (mode "deepface" keeps them all, as DeepFace does). workers:
         threads that read and search; None: one for each core.
-    Raises InputError for an unknown name, a number out of range or a missing file.
+    Raises InputError for an unknown name, a number out of range or a missing file; TypeError for an unknown
+    argument, with what to write for one of DeepFace's. An encoder can be pickled, and used after a fork.
     """
 
     def __init__(
@@ -114,22 +123,33 @@ class FaceEncoder:
         min_confidence: float = 0.5,
         workers: int | None = None,
         mirror: bool = False,
+        **unknown,
     ):
+        refuse_unknown(unknown, FaceEncoder.__init__)
+        self._options = {
+            "detector": detector, "emotion": emotion, "gender": gender, "mode": mode,
+            "min_confidence": min_confidence, "workers": workers, "mirror": mirror,
+        }  # fmt: skip
         self.mode = _checked_mode(mode, detector)
         self.detect = detection.load_detector(detector, FRACTION(min_confidence, "min_confidence"))
-        self.workers = POSITIVE(workers, "workers") if workers else registry.cores()
+        self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
         if emotion:
             self._classifiers["emotion"] = _emotion_classifier(emotion, mode, mirror)
         if gender:
             self._classifiers["gender"] = _gender_classifier(gender, mode)
 
-    def __call__(self, pictures: Source | Iterable[Source], batch_size: int = 64) -> list[Face]:
-        """Analyse one picture (a path or an (H, W, 3) uint8 RGB array) or many; the faces in one flat list.
+    def __reduce__(self):  # networks and detectors are made again where it is loaded
+        return _made, (type(self), self._options)
 
-        A single picture that cannot be read raises InputError; of many, each bad one is a warning and the
-        rest is kept.
+    def __call__(self, pictures: Source | Iterable[Source], batch_size: int = 64) -> list[Face]:
+        """Analyse one picture or many, such as a list or an array of paths; the faces in one flat list.
+
+        A picture is a path, a file's content as bytes, an open binary file, a PIL image or an (H, W, 3) uint8
+        RGB array. A single one that cannot be read raises InputError; of many, each bad one is a warning and
+        the rest is kept. ``Face.source_index`` says in which picture a face was found.
         """
+        POSITIVE(batch_size, "batch_size")
         if image_io.is_picture(pictures):
             with _one_opencv_thread_each():  # here, not in a new thread, which would load the cascades anew
                 prepared = self._prepare(pictures)
@@ -139,7 +159,8 @@ class FaceEncoder:
         faces = []
         for picture in self.stream(pictures, batch_size):
             if picture.error:
-                warnings.warn(str(picture.error), stacklevel=2)
+                where = "" if image_io.path_of(picture.source) else f"picture {picture.index}: "
+                warnings.warn(f"{where}{picture.error}", stacklevel=2)
             faces += picture.faces
         return faces
 
@@ -151,7 +172,7 @@ class FaceEncoder:
         for prepared in self._prefetch(pictures):
             waiting.append(prepared)
             found += len(prepared.detections)
-            held += getattr(prepared.source, "nbytes", 0)
+            held += image_io.held(prepared.source)
             if found >= batch_size or len(waiting) >= 2 * batch_size or held >= MAX_WAITING:
                 yield from self._classify(waiting)
                 waiting, found, held = [], 0, 0
@@ -162,8 +183,8 @@ class FaceEncoder:
         running: deque = deque()
         with _one_opencv_thread_each(), ThreadPoolExecutor(self.workers) as pool:
             try:
-                for source in pictures:
-                    running.append(pool.submit(self._prepare, source))
+                for index, source in enumerate(image_io.each(pictures)):
+                    running.append(pool.submit(self._prepare, *_detached(source), index))
                     if len(running) > 2 * self.workers:
                         yield running.popleft().result()
                 while running:
@@ -172,18 +193,30 @@ class FaceEncoder:
                 for job in running:
                     job.cancel()
 
-    def _prepare(self, source: Source) -> _Prepared:
-        try:
-            image = image_io.load(source)
-        except InputError as error:
-            return _Prepared(source, error=error)
-        faces, patches = _find(image, self.mode, self.detect)
+    def _prepare(
+        self, source: Source, content: Source | ImageError | None = None, index: int = 0
+    ) -> _Prepared:
+        """content: what is read for the source, or why nothing can be; None: the source itself."""
+        with ExitStack() as reading:
+            try:
+                if isinstance(content, ImageError):
+                    raise content
+                image = reading.enter_context(image_io.opened(source if content is None else content))
+            except ImageError as error:
+                return _Prepared(source, error=error, index=index)
+            return self._inputs(source, *_find(image, self.mode, self.detect), index)
+
+    def cut(self, source: Source, image: np.ndarray, faces: list[detection.Detection]) -> _Prepared:
+        """Faces that are found already, for ``_classify``: a film's are followed from frame to frame."""
+        return self._inputs(source, faces, [alignment.upright(image, face) for face in faces])
+
+    def _inputs(self, source: Source, faces: list, patches: list[np.ndarray], index: int = 0) -> _Prepared:
         # Copied where a crop is a mere view: it would keep its whole picture in memory.
         inputs = {
             name: [np.ascontiguousarray(classifier.prepare(patch)) for patch in patches]
             for name, classifier in self._classifiers.items()
         }
-        return _Prepared(source, faces, inputs)
+        return _Prepared(source, faces, inputs, index=index)
 
     def _classify(self, waiting: list[_Prepared]) -> Iterator[Picture]:
         predictions = {
@@ -195,10 +228,45 @@ class FaceEncoder:
             faces = []
             for found in prepared.detections:
                 read = {name: next(each) for name, each in predictions.items()}
-                facts = {"emotions": read.get("emotion", {}), "genders": read.get("gender", {}), "path": path}
+                facts = {"emotions": read.get("emotion", {}), "genders": read.get("gender", {})}
+                facts |= {"path": path, "source_index": prepared.index}
                 facts |= {name: max(each, key=each.get) for name, each in read.items()}
                 faces.append(Face(found.box, found.eyes, found.confidence, **facts))
-            yield Picture(prepared.source, faces, prepared.error)
+            yield Picture(prepared.source, faces, prepared.error, prepared.index)
+
+
+def _detached(source: Source) -> tuple[Source, Source | ImageError]:
+    try:
+        return source, image_io.detached(source)
+    except ImageError as error:
+        return source, error
+
+
+def _made(kind: type, options: dict) -> FaceEncoder:
+    return kind(**options)
+
+
+#: Arguments that DeepFace has -> what they are here.
+_DEEPFACE = {
+    "img_path": "the pictures are the first argument",
+    "detector_backend": 'write detector="haar", "yunet" or "none"',
+    "actions": "emotion and gender are both read; leave one out with emotion=None or gender=None",
+    "models": 'write emotion="facelib" and gender="facelib", or None',
+    "model_name": 'write emotion="facelib" and gender="facelib", or None',
+    "enforce_detection": "leave it out: a picture without a face gives no faces, not an error",
+    "align": "leave it out: faces are always aligned",
+    "expand_percentage": "leave it out: a face is cut out as FER-2013 frames it",
+    "silent": "leave it out: nothing is printed",
+    "anti_spoofing": "leave it out: there is none",
+}
+
+
+def refuse_unknown(unknown: Iterable[str], function: Callable) -> None:
+    """Raise TypeError, in one line, where there are arguments that a function does not have."""
+    for name in unknown:
+        known = [n for n in inspect.signature(function).parameters if n not in ("self", "unknown")]
+        hint = _DEEPFACE.get(name, f"there are {', '.join(known)}")
+        raise TypeError(f"unexpected argument {name!r}: {hint}")
 
 
 _opencv, _inside, _before = threading.Lock(), 0, 0
@@ -287,33 +355,42 @@ def _encoder(**options) -> FaceEncoder:
     return FaceEncoder(**options)
 
 
-def analyze(pictures: Source | Iterable[Source], **options) -> list[Face]:
+def analyze(pictures: Source | Iterable[Source] | None = None, **options) -> list[Face]:
     """Faces of one picture or of many; options are those of ``FaceEncoder``, which is kept for the next call.
+
+    A picture is a path, a file's content as bytes, an open binary file, a PIL image or an (H, W, 3) uint8 RGB
+    array; errors as of ``FaceEncoder``.
 
     >>> faces = facelib.analyze("photo.jpg")
     >>> faces[0].emotion, faces[0].gender
     """
+    make = _encoder
     try:
-        encoder = _encoder(**options)
+        hash(tuple(options.values()))
     except TypeError:  # an option that cannot be a key, such as some callable detector
-        encoder = FaceEncoder(**options)
-    return encoder(pictures)
+        make = FaceEncoder
+    return make(**options)(pictures)
 
 
-def extract_faces(image: Source, detector: str = "haar", mode: str = "facelib") -> list[np.ndarray]:
+def extract_faces(
+    image: Source | None = None, detector: str = "haar", mode: str = "facelib", **unknown
+) -> list[np.ndarray]:
     """The face crops of one picture, (s, s, 3) uint8 RGB at the picture's resolution, one for each face.
 
     mode "deepface" gives what ``DeepFace.extract_faces`` gives, to the pixel.
     """
+    refuse_unknown(unknown, extract_faces)
     mode, detect = _checked_mode(mode, detector), detection.load_detector(detector)
     return _find(image_io.load(image), mode, detect)[1]
 
 
 def to_row(face: Face) -> dict:
-    """A face as one flat row: path, box, eyes, confidence, emotion and gender, and every probability."""
+    """A face as one flat row: path and index of its picture, box, eyes, confidence, emotion and gender, and
+    every probability."""
     (left_x, left_y), (right_x, right_y) = face.eyes or ((None, None), (None, None))
     return {
-        "path": face.path and image_io.printable(face.path),
+        "path": face.path,
+        "source_index": face.source_index,
         **dict(zip("xywh", face.box)),
         "confidence": face.confidence,
         "left_eye_x": left_x,

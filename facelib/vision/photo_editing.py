@@ -22,7 +22,7 @@ def edit_photograph(
     """Give all faces of a photograph an expression; their surroundings stay, and fine texture where the face
     is unchanged.
 
-    source: a path, or (H, W, 3) uint8 RGB. detector: as for ``FaceEncoder``. options: as for
+    source: a picture as ``facelib.analyze`` takes it. detector: as for ``FaceEncoder``. options: as for
     ``Generator.edit``. Returns the photograph with what the edit changed added to it, (H, W, 3) uint8; the
     aligned faces and their edited forms, both (n, 48, 48) uint8. Raises InputError where no face is found.
     """

@@ -28,7 +28,7 @@ FACE = (80, 65, 98, 98)  # in ASTRONAUT
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 COMMANDS = (
     "analyze", "data", "data fetch", "data import", "data info", "audit", "train", "evaluate", "experiment",
-    "run", "sweep", "report", "generate", "edit",
+    "run", "sweep", "report", "generate", "edit", "camera", "compare",
 )  # fmt: skip
 
 
@@ -90,10 +90,11 @@ def test_a_table_for_the_astronaut(tmp_path):
 
 def test_json_lines(good, main):
     code, out, err = main("analyze", good, "--json")
-    assert code == 0 and err[-1] == "2 faces in 3 pictures"
+    assert code == 0 and err[-1] == "2 faces in 3 pictures (1 without a face)"
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["path"] for row in rows] == [str(good / n) for n in ("a.png", "coffee.png", "deep/b.jpg")]
     assert [len(row["faces"]) for row in rows] == [1, 0, 1]
+    assert [row["source_index"] for row in rows] == [0, 1, 2]
     face = rows[0]["faces"][0]
     assert np.abs(np.subtract(face["box"], FACE)).max() <= 2 and len(face["eyes"]) == 2
     assert abs(sum(face["emotions"].values()) - 1) < 1e-3 and face["emotion"] == "happy"
@@ -102,11 +103,12 @@ def test_json_lines(good, main):
 @pytest.mark.parametrize("place", ["-", "faces.csv"])
 def test_csv(place, good, main, tmp_path):
     place = place if place == "-" else tmp_path / place
-    code, out, _ = main("analyze", good, "--csv", place)
-    assert code == 0
+    code, out, err = main("analyze", good, "--csv", place)
+    assert code == 0 and err[-1] == "2 faces in 3 pictures (1 without a face)"
     rows = list(csv.DictReader(io.StringIO(out if place == "-" else place.read_text(encoding="utf-8"))))
     assert tuple(rows[0]) == COLUMNS
     assert [row["path"] for row in rows] == [str(good / "a.png"), str(good / "deep" / "b.jpg")]
+    assert [row["source_index"] for row in rows] == ["0", "2"]
     assert abs(sum(float(rows[0][name]) for name in ("woman", "man")) - 1) < 1e-3
 
 
@@ -136,7 +138,7 @@ def test_draw(tmp_path, main):
     for _ in range(2):
         code, _, err = main("analyze", tmp_path, "--draw", tmp_path / "drawn")
         # The drawn pictures lie in the folder that is searched, and are not taken for new ones.
-        assert code == 0 and err[-1] == "4 faces in 5 pictures"
+        assert code == 0 and err[-1] == "4 faces in 5 pictures (1 without a face)"
         drawn = sorted(path.name for path in (tmp_path / "drawn").glob("[!.]*"))
         assert drawn == ["Photo-2.jpg", "none.jpg", "photo-2-2.jpg", "photo-3.jpg", "photo.jpg"]
     annotated = image_io.read_image(tmp_path / "drawn" / "photo.jpg")
@@ -178,7 +180,7 @@ def test_draw_on_a_full_disk(good, tmp_path):
         [str(tmp_path / "drawn" / "a.jpg"), "cannot be written (File too large)"],
         [str(tmp_path / "drawn" / "coffee.jpg"), "cannot be written (File too large)"],
     ]
-    assert lines[-1] == "2 faces in 3 pictures; 3 faults, named above" and len(lines) == 4
+    assert lines[-1] == "2 faces in 3 pictures (1 without a face); 3 faults, named above" and len(lines) == 4
     assert os.listdir(tmp_path / "drawn") == []
 
 
@@ -198,35 +200,41 @@ def test_every_bad_picture_in_one_go(good, tmp_path):
     for name in expected:
         assert sum(line.startswith(f"facelib: {bad / name}: ") for line in lines) == 1
     assert sum("no picture in this folder" in line for line in lines) == 1
-    assert last == f"2 faces in {len(expected) + 3} pictures; {len(lines)} faults, named above"
+    counts = f"2 faces in {len(expected) + 3} pictures (1 without a face)"
+    assert last == f"{counts}; {len(lines)} faults, named above"
     with open(tmp_path / "faces.csv", encoding="utf-8") as stream:
         assert [Path(row["path"]).name for row in csv.DictReader(stream)] == ["a.png", "b.jpg"]
 
 
-@pytest.mark.parametrize("output", [[], ["--json"], ["--csv", "-"]], ids=["table", "json", "csv"])
-def test_odd_file_names(output, tmp_path, main):
-    """One line for each, in any form of output, and drawn under a name of their own."""
-    names = [b"a holiday.png", b"two\nlines.png", b"caf\xe9.png", b"-dash.png"]
-    folder = tmp_path / "odd"
-    folder.mkdir()
+def test_odd_file_names(tmp_path, main, monkeypatch):
+    """For a terminal each is one line; in JSON, CSV and drawn, they are the files' own."""
+    names = [b"two\nlines.png", b"caf\xe9.png", "8.30\u202fPM.png".encode(), b"a\\\\b.png", b"=1+1,a.png",
+             b"-1.png", b"@a.png", b"\t=1.png", b'+"a".png']  # fmt: skip
+    (tmp_path / "odd").mkdir()
+    monkeypatch.chdir(tmp_path / "odd")
     try:
         for name in names:
-            Path(folder, os.fsdecode(name)).write_bytes(encoded(picture(), "PNG"))
+            Path(os.fsdecode(name)).write_bytes(encoded(picture(), "PNG"))
     except OSError:
         pytest.skip("this file system takes no such names")
-    code, out, err = main("analyze", folder, "--draw", tmp_path / "drawn", *output)
-    assert code == 0 and err == ["4 faces in 4 pictures"]
-    lines = out.splitlines()
-    assert len(lines) == 4 + {"--json": 0, "--csv": 1}.get(output[0] if output else "", 2)
-    for shown in ("a holiday.png", "two\\nlines.png", "caf\\xe9.png", "-dash.png"):
-        shown = shown.replace("\\", "\\\\") if output == ["--json"] else shown
-        assert sum(shown in line for line in lines) == 1
+    given = sorted(map(os.fsdecode, names))
+    code, out, err = main("analyze", "--draw", tmp_path / "drawn", "--", *given)
+    assert code == 0 and err == ["9 faces in 9 pictures"] and len(out.splitlines()) == 2 + 9
+    for shown in ("two\\nlines.png", "caf\\xe9.png", "8.30\\u202fPM.png", "\\t=1.png"):
+        assert out.count(shown) == 1
     drawn = {os.fsencode(path.name) for path in (tmp_path / "drawn").iterdir()}
     assert drawn == {name.replace(b".png", b".jpg") for name in names}
-    for name in names:
-        Path(folder, os.fsdecode(name)).write_bytes(b"no picture")
-    code, _, err = main("analyze", folder)
-    assert code == 1 and len(err) == 5
+    _, out, _ = main("analyze", "--json", "--", *given)
+    assert [json.loads(line)["path"] for line in out.splitlines()] == given
+    assert main("analyze", "--csv", "faces.txt", "--", *given)[0] == 0
+    with open("faces.txt", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        written = [row["path"] for row in csv.DictReader(stream)]
+    assert [os.path.normpath(path) for path in written] == given  # and all of them exist
+    assert not any(path.startswith(tuple("=+-@\t")) for path in written)
+    for name in given:
+        Path(name).write_bytes(b"no picture")
+    code, _, err = main("analyze", "--", *given)
+    assert code == 1 and len(err) == 10
 
 
 def test_a_terminal_that_knows_ascii_only(tmp_path):
@@ -251,6 +259,77 @@ def test_full_disks(good, main):
     assert "cannot be written (No space left on device)" in line
 
 
+@pytest.mark.parametrize("output", [["--csv", "faces.txt"], ["--json"]], ids=["csv", "json"])
+def test_a_full_disk_holds_no_half_row(output, good, tmp_path):
+    """The file ends with the last row that fits, whatever part of the next one does."""
+    place = tmp_path / "faces.txt"
+    if output[0] == "--csv":
+        output = ["--csv", place]
+    for size in (1400, 1650):
+
+        def few_bytes(size=size):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        with open(place, "w") as stdout:
+            options = {"stdout": stdout} if output[0] == "--json" else {}
+            paths = [good / "a.png"] * 9
+            [line] = facelib(
+                "analyze", *paths, *output, check=1, preexec_fn=few_bytes, **options
+            ).stderr.splitlines()
+        assert "cannot be written (File too large)" in line
+        text = place.read_text(encoding="utf-8")
+        assert 0 < len(text) <= size and text.endswith("\n")
+
+
+def test_a_table_has_one_writer(good, main, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    place = tmp_path / "faces.csv"
+    with open(place, "w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        first.write("theirs")
+        first.flush()
+        code, _, [line] = main("analyze", good / "a.png", "--csv", place)
+        assert code == 1 and "another process is writing it" in line and place.read_text() == "theirs"
+    assert main("analyze", good / "a.png", "--csv", place)[0] == 0
+    assert place.read_text(encoding="utf-8").startswith("path,")
+
+
+def test_a_table_is_none_of_the_pictures(good, main, tmp_path):
+    (tmp_path / "photo").write_bytes((good / "a.png").read_bytes())
+    (tmp_path / "link.csv").symlink_to(good / "a.png")
+    (tmp_path / "hard.csv").hardlink_to(good / "deep" / "b.jpg")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for pictures, place in (("photo", "photo"), ("pictures", "link.csv"), ("pictures", "hard.csv")):
+        code, out, [line] = main("analyze", tmp_path / pictures, "--csv", tmp_path / place)
+        assert code == 1 and out == "" and "is one of the pictures" in line
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_what_a_folder_holds_besides(good, main):
+    for name in ("a.heic", "b.HEIC", "deep/c.mov", "deep/README", ".hidden.txt"):
+        (good / name).touch()
+    (good / "circle").symlink_to(good)
+    code, out, err = main("analyze", good, "--json")
+    assert code == 0 and len(out.splitlines()) == 3
+    heic = "2 .heic, " * (".heic" not in image_io.EXTENSIONS)
+    if heic:
+        assert err == [
+            "2 faces in 3 pictures (1 without a face); passed over, no readable pictures: 2 .heic, "
+            "1 without an extension, 1 .mov (`pip install 'facelib[heic]'` reads .heic)"
+        ]
+
+
+def test_patterns_that_no_shell_expanded(good, main, monkeypatch):
+    monkeypatch.chdir(good)
+    Path("[1].png").write_bytes(Path("a.png").read_bytes())
+    for pattern, names in (("*.png", ["[1].png", "a.png", "coffee.png"]), ("**/*.jpg", ["deep/b.jpg"]),
+                           ("[1].png", ["[1].png"]), ("d*", ["deep/b.jpg"])):  # fmt: skip
+        code, out, _ = main("analyze", pattern, "--json")
+        assert code == 0 and [json.loads(line)["path"] for line in out.splitlines()] == names
+    code, out, [line] = main("analyze", "*.tif", "--json")
+    assert (code, out) == (1, "") and "*.tif: no file fits this pattern" in line
+
+
 def test_places_that_do_not_exist(good, main, tmp_path):
     code, out, [line] = main("analyze", good / "a.png", "--csv", tmp_path / "no" / "faces.csv")
     assert code == 1 and out == "" and f"{tmp_path / 'no' / 'faces.csv'}: cannot be written" in line
@@ -272,7 +351,7 @@ def test_places_that_do_not_exist(good, main, tmp_path):
 def test_a_reader_that_stops_reading_is_no_fault(output, shell, lines, good):
     done = facelib("analyze", good, *output, shell=shell)
     assert len(done.stdout.splitlines()) == lines
-    assert done.stderr in ("", "2 faces in 3 pictures\n")
+    assert done.stderr in ("", "2 faces in 3 pictures (1 without a face)\n")
 
 
 # --- data -----------------------------------------------------------------------------------------------

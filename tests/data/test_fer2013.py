@@ -375,3 +375,15 @@ class TestReal:
         error = np.abs(table.images.astype(np.int16) - folders.images)
         assert error.max() <= 16 and error.mean() < 2  # JPEG at quality 95
         assert len({image.tobytes() for image in table.images}) == 34_036
+
+
+def test_the_set_to_work_on_is_fer2013_where_it_is_else_synthetic(tiny, home):
+    assert fer2013.load("auto", 100).name == "synthetic" and len(fer2013.load("toy", 100, 3).train) == 80
+    with pytest.raises(FileNotFoundError):
+        fer2013.load("fer2013")
+    write_csv(paths.data(), csv_lines(tiny))
+    assert fer2013.load().name == fer2013.load("fer2013").name == "fer2013"
+    assert fer2013.load("toy", 100).name == "synthetic"
+    assert fer2013.load("auto", 100, votes=True).name == "synthetic"  # it has no votes
+    with pytest.raises(InputError, match="no FER.* votes"):
+        fer2013.load("fer2013", votes=True)

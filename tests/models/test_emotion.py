@@ -118,3 +118,13 @@ def test_the_fused_normalisation_is_keras_own():
         found.append([outputs, *slopes, layer.moving_mean, layer.moving_variance, layer(inputs)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-3, atol=2e-3)
+
+
+def test_the_two_branch_network_is_saved_in_either_format(tmp_path):
+    import keras
+
+    model = registry.load_emotion_model()
+    pictures = np.random.default_rng(0).random((2, 48, 48, 1), np.float32)
+    for name in ("a.h5", "a.keras"):
+        model.save(tmp_path / name)
+        np.testing.assert_array_equal(keras.models.load_model(tmp_path / name)(pictures), model(pictures))

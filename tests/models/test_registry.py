@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 from dataclasses import replace
@@ -286,3 +287,26 @@ def test_many_pictures_are_looked_at_in_parts(monkeypatch):
 def test_unknown_names(load, message):
     with pytest.raises(InputError, match=message):
         load()
+
+
+@pytest.mark.parametrize("name", ["prior", "in training"])
+def test_networks_are_saved_loaded_cloned_and_copied(name, tmp_path):
+    from facelib.backend import keras
+    from facelib.models import emotion, masked_prior
+
+    if name == "prior":
+        model = masked_prior.prior(16, 1, 2, 8, 2, 16)
+    else:
+        model = emotion.emotion_network("tiny", votes=True)
+    rng = np.random.default_rng(0)
+    shapes = [(2, *(side or 32 for side in each.shape[1:])) for each in model.inputs]
+    given = [
+        rng.integers(0, 36, shape).astype(np.int32) if "int" in each.dtype else rng.random(shape, np.float32)
+        for shape, each in zip(shapes, model.inputs)
+    ]
+    expected = np.asarray(model.predict_on_batch(given))
+    model.save(tmp_path / "a.keras")
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    for other in (keras.models.load_model(tmp_path / "a.keras"), clone, copy.deepcopy(model)):
+        np.testing.assert_array_equal(np.asarray(other.predict_on_batch(given)), expected)

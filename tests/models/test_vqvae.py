@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -198,3 +200,26 @@ def test_measures():
     assert abs(found["psnr"] - 30) < 1e-3  # 20 and 40 dB
     codes = np.array([0, 0, 1, 1, 2, 2, 3, 3] * 9).reshape(2, 6, 6, 1)
     assert vqvae.codebook_usage(codes, 8) == {"used": 0.5, "perplexity": pytest.approx(4)}
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        VectorQuantizer(7, 3, dead=0.2),
+        ResidualQuantizer(2, 7, 3, beams=2, decay=0.9),
+        FiniteScalarQuantizer((4, 3)),
+    ],
+    ids=lambda quantizer: type(quantizer).__name__,
+)
+def test_a_codec_is_saved_cloned_and_copied(quantizer, tmp_path):
+    model = vqvae.autoencoder(quantizer, (4, 4, 4))
+    for stage in getattr(quantizer, "stages", [quantizer]):
+        if isinstance(stage, VectorQuantizer):
+            stage.started.assign(1.0)
+    model.save(tmp_path / "a.keras")
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    pictures = np.random.default_rng(0).random((2, 48, 48, 1), np.float32)
+    for other in (keras.models.load_model(tmp_path / "a.keras"), clone, copy.deepcopy(model)):
+        assert other.get_layer("quantizer").get_config() == quantizer.get_config()
+        np.testing.assert_array_equal(other(pictures), model(pictures))

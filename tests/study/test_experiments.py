@@ -119,7 +119,7 @@ def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
 REFUSED = {
     f"confusion {option}": "is for imbalance and two-stage and generated, not for confusion"
     for option in ("--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1")
-} | {"imbalance --model tiny": "--model is for confusion, not for imbalance"}
+} | {"imbalance --model tiny": "--model is for confusion and votes, not for imbalance"}
 
 
 @pytest.mark.parametrize("words", REFUSED)
@@ -234,3 +234,50 @@ def test_a_study_that_is_killed_goes_on(home):
     with np.load(runs / "focal-0" / "result.npz") as result:
         assert result["private"].shape[1] == 7
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2]
+
+
+def test_fear_is_pushed_in_the_study_and_methods_that_count_are_known():
+    methods = {each.name: each for each in imbalance_methods.IMBALANCE}
+    assert methods["over-rare"].classes == ("disgust", "fear") and methods["over-rare"].sampler == "over"
+    assert methods["over-rare"] in imbalance_methods.GENERATED  # one run serves both studies
+    assert {name for name, each in methods.items() if not each.treats_rarity} == {
+        "none",
+        "focal",
+        "votes",
+        "clean",
+    }
+
+
+def test_predictions_and_best_methods_of_a_record():
+    def row(name, disgust, fear, accuracy, majority, sure=True):
+        change = {"accuracy": accuracy, "macro_f1": 0.0, "accuracy_p_holm": 0.01, "macro_f1_p_holm": 1.0}
+        change |= {key: (-0.1, 0.1) for key in ("accuracy_interval", "macro_f1_interval")}
+        change |= {"recall": {"disgust": disgust, "fear": fear}}
+        change |= {"recall_p_holm": dict.fromkeys(EMOTIONS, 0.01 if sure else 0.9)}
+        change |= {"recall_interval": dict.fromkeys(EMOTIONS, (0, 0.1))}
+        level = {"macro_f1": majority, "macro_f1_interval": (-0.1, 0.6), "macro_f1_runs": [majority]}
+        level |= {"recall": {"disgust": 0.3 + disgust}, "recall_interval": {"disgust": (0, 1)}}
+        level |= {"recall_runs": {"disgust": [0.3 + disgust]}}
+        against = {} if name == "none" else {"all": change}
+        return {"name": name, "title": name, "all": level, "majority": level, "against_none": against}
+
+    rows = [row("none", 0, 0, 0, 0.4), row("over", 0.5, 0.1, -0.1, 0.45), row("crt", 0.3, -0.1, -0.1, 0.41)]
+    rows += [
+        row("smote", 0.2, 0.1, -0.1, 0.3, sure=False),
+        row("votes", 0, 0, 0.1, 0.5),
+        row("over-rare", 1, 1, 1, 1),
+    ]
+    record = {"metrics": {"rows": rows}}
+    judged = experiments.predictions(record)
+    assert [true for _, true, _ in judged] == [True, False, True, True]
+    assert (
+        judged[0][2].startswith("2 of 3")
+        and "soft labels 50.0%" in judged[3][2]
+        and "(over) 45.0%" in judged[3][2]
+    )
+    assert experiments.significant(rows, "fear") == ["over", "over-rare"]
+    assert experiments.significant(rows, "fear", -1) == ["crt"]
+    assert experiments.find(rows[0], "macro_f1")[1].tolist() == [0, 0.6]  # an older record's, cut at 0
+    best = experiments.best_methods({"metrics": {"rows": rows[:3]}}, {"disgust": "recall of disgust"})
+    assert best.loc["recall of disgust"].tolist()[:2] == ["over", "80.0%"]
+    assert best.loc["recall of disgust", "accuracy, points"] == "-10.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import skimage.data
 
 from facelib import paths
 from facelib.errors import InputError
-from facelib.vision import detection, image_io
+from facelib.vision import alignment, detection, image_io
 
 SHARED = paths.PACKAGE.parent.parent / "shared" / "data"
 YUNET = SHARED / "models" / "face_detection_yunet_2026may.onnx"
@@ -93,6 +94,60 @@ def test_large_pictures_have_boxes_in_their_own_pixels(portrait, haar):
     assert np.abs(np.subtract(face.eyes, 2 * np.array(EYES) + (700, 2500))).max() < 16
 
 
+def test_close_ups_need_fewer_hits():
+    """A face that fills a small picture, blurred until the cascade hits it once or twice."""
+    x, y, w, h = FACE
+    crop = ASTRONAUT[y - 20 : y + h + 20, x - 20 : x + w + 20]
+    found = [detection.HaarDetector()(cv2.GaussianBlur(crop, (0, 0), blur)) for blur in (3, 4, 5, 6)]
+    assert [len(faces) for faces in found] == [1, 1, 1, 1]
+    assert all(overlap(face.box, (20, 20, w, h)) > 0.5 for [face] in found)
+    assert 0.5 <= found[-1][0].confidence < found[0][0].confidence
+
+
+@pytest.mark.parametrize("brightness", [0.3, 0.12])
+def test_dark_pictures_are_stretched(brightness, haar):
+    [face] = haar((ASTRONAUT * brightness).astype(np.uint8))
+    assert overlap(face.box, FACE) > 0.8
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_pictures_on_their_side(quarters, haar):
+    """Turned by hand, the picture gives the same face when it is turned back."""
+    turned = np.ascontiguousarray(np.rot90(ASTRONAUT, quarters))
+    only_upright = detection.load_detector(
+        lambda image: [face for face in haar(image) if overlap(face.box, FACE) > 0.5], turn=True
+    )
+    [face] = only_upright(turned)
+    box = np.zeros(ASTRONAUT.shape[:2], bool)
+    x, y, w, h = face.box
+    np.rot90(box, quarters)[y : y + h, x : x + w] = True
+    rows, columns = np.nonzero(box)
+    back = (columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1)
+    assert overlap(back, FACE) > 0.95
+    upright, expected = (
+        alignment.align(picture, each) for picture, each in ((turned, face), (ASTRONAUT, haar(ASTRONAUT)[0]))
+    )
+    assert np.abs(upright.astype(int) - expected).mean() < 3
+    without_eyes = replace(face, eyes=None)
+    assert np.abs(alignment.align(turned, without_eyes).astype(int) - expected).mean() < 20
+
+
+def test_small_faces_of_large_pictures_want_a_longer_side(haar):
+    picture = np.full((3000, 4000, 3), 90, np.uint8)
+    picture[1000:1160, 2000:2160] = cv2.resize(ASTRONAUT, (160, 160), interpolation=cv2.INTER_AREA)
+    assert haar(picture) == [] and haar.least_face(picture) == 75
+    [face] = detection.load_detector("haar", search_side=4000)(picture)
+    assert overlap(face.box, np.array(FACE) / 3.2 + (2000, 1000, 0, 0)) > 0.6
+
+
+def test_auto_is_yunet_where_it_was_fetched(monkeypatch):
+    assert isinstance(detection.load_detector(), detection.HaarDetector)
+    there = detection.registry.DOWNLOADS["yunet"]
+    monkeypatch.setattr(type(there), "path", paths.PACKAGE / "__init__.py")
+    monkeypatch.setattr(detection, "YuNetDetector", lambda *options: options)
+    assert detection.load_detector("auto", 0.7, 900) == (None, 0.7, 900)
+
+
 def test_faces_at_the_edge_stay_inside(haar):
     picture = np.ascontiguousarray(ASTRONAUT[70:300, 160:400])
     for face in haar(picture):
@@ -123,7 +178,7 @@ def test_none_takes_the_whole_picture():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mtcnn", "unknown detector 'mtcnn'; choose haar, yunet, none"),
+        ("mtcnn", "unknown detector 'mtcnn'; choose auto, haar, yunet, none"),
         ("gone.onnx", "gone.onnx: no such file"),
         ("bad.onnx", "bad.onnx: OpenCV cannot read it as a YuNet model"),
         ("yunet", "run `facelib data fetch yunet`, or put face_detection_yunet"),
@@ -157,13 +212,12 @@ def count(detector) -> tuple[int, int, int]:
                 left.remove(best)
                 found += 1
             else:
-                assert row["file"] != "dogs.jpg"
                 false += 1
     return total, found, false
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("name", "least", "most_false"), [("haar", 34, 1), ("yunet", 43, 3)])
+@pytest.mark.parametrize(("name", "least", "most_false"), [("haar", 38, 0), ("yunet", 43, 0)])
 def test_photographs(name, least, most_false, request):
     total, found, false = count(request.getfixturevalue(name))
     assert total == 43 and found >= least and false <= most_false
@@ -192,7 +246,22 @@ def test_yunet_finds_no_face_in_specks_and_strips(shape):
 
 @pytest.mark.realdata
 def test_yunet_by_path_and_in_a_large_picture(yunet):
-    named = detection.load_detector(str(YUNET), 0.9)
-    assert named.min_confidence == 0.9
+    named = detection.load_detector(str(YUNET), 0.6)
+    assert named.min_confidence == 0.6
     [face] = named(large())
     assert overlap(face.box, LARGE_FACE) > 0.6
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("side", [160, 640, 1024, 3000])
+def test_yunet_finds_large_faces_at_any_size(side, yunet):
+    """Portraits of about a thousand pixels: searched at their own size alone, two thirds were lost."""
+    rows = json.loads((SHARED / "detection" / "boxes.json").read_text())
+    found = []
+    for row in [row for row in rows if len(row["boxes"]) == 1][:10]:
+        picture = image_io.read_image(SHARED / "detection" / row["file"])
+        zoom = side / max(picture.shape[:2])
+        box = np.array(row["boxes"][0]["box"]) * zoom
+        faces = yunet(cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA))
+        found.append(any(overlap(face.box, box) > 0.3 for face in faces))
+    assert len(found) == 10 and all(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 import threading
 import time
 import weakref
@@ -64,12 +66,88 @@ def test_one_or_many_paths_or_arrays(both, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(ASTRONAUT).save(path)
     [face] = both(ASTRONAUT)
-    one = (path, str(path), str(path).encode())
+    one = (path, str(path), path.read_bytes(), path.open("rb"), Image.open(path))
     for given in (*one, [path], (ASTRONAUT,), iter([str(path)]), ASTRONAUT[None]):
         [other] = both(given)
         assert same(face, other)
     assert [f.path for f in both([path, ASTRONAUT, str(path)])] == [str(path), None, str(path)]
     assert len(both(np.stack([ASTRONAUT, ASTRONAUT]))) == 2  # (n, H, W, 3)
+
+
+def test_what_is_open_only_for_a_moment(both, tmp_path):
+    """Files and PIL images are read before the next is asked for, and two of one file are two pictures."""
+    path = tmp_path / "a.png"
+    Image.fromarray(ASTRONAUT).save(path)
+
+    def streams():
+        for _ in range(9):
+            with path.open("rb") as stream:
+                yield stream
+            with Image.open(path) as image:
+                yield image
+
+    stream, image = path.open("rb"), Image.open(path)
+    for given, n in ((streams(), 18), ([stream, image] * 9, 18), (np.array([str(path)] * 3), 3)):
+        faces = both(given)
+        assert [face.source_index for face in faces] == list(range(n))
+        assert all(same(face, faces[0]) for face in faces)
+
+
+def test_each_face_knows_its_picture(both, tmp_path):
+    pictures = list(both.stream([ASTRONAUT, COFFEE, None, ASTRONAUT], batch_size=1))
+    assert [picture.index for picture in pictures] == [0, 1, 2, 3]
+    with pytest.warns(UserWarning, match="picture 2: a picture is a path, bytes"):
+        faces = both([ASTRONAUT, COFFEE, None, ASTRONAUT])
+    assert [face.source_index for face in faces] == [0, 3]
+    assert list(facelib.to_frame(faces).source_index) == [0, 3]
+    path = tmp_path / "8.30\u202fPM\n.png"
+    Image.fromarray(ASTRONAUT).save(path)
+    assert facelib.to_frame(both(path)).path[0] == str(path)
+    assert [len(picture.faces) for picture in both.stream(path)] == [1]  # one picture, not its letters
+
+
+def happy(encoder) -> str:
+    return encoder(ASTRONAUT)[0].emotion
+
+
+def child_of_a_fork() -> str:
+    return happy(kept["encoder"])
+
+
+kept = {}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_encoders_in_other_processes(both):
+    copy = pickle.loads(pickle.dumps(FaceEncoder(detector="none", gender=None, workers=3)))
+    assert (copy.workers, list(copy._classifiers)) == (3, ["emotion"])
+    assert copy.detect is detection.whole_picture
+    kept["encoder"] = both
+    assert happy(both) == "happy"  # its networks have run
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(happy, [both]).get(120) == "happy"
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(child_of_a_fork).get(60) == "happy"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detector_backend": "opencv"}, 'detector="haar"'),
+        ({"actions": ["emotion"]}, "gender=None"),
+        ({"enforce_detection": False}, "leave it out: a picture without a face"),
+        ({"colour": "red"}, "there are detector, emotion, gender"),
+    ],
+)
+def test_arguments_of_others(options, message):
+    for function in (FaceEncoder, lambda **options: facelib.analyze(ASTRONAUT, **options)):
+        with pytest.raises(TypeError, match=message) as caught:
+            function(**options)
+        assert caught.value.__context__ is None  # one error, not one in the handling of another
+    with pytest.raises(TypeError, match="the first argument"):
+        facelib.analyze(img_path="a.jpg")
+    with pytest.raises(TypeError, match='detector="haar"'):
+        facelib.extract_faces(ASTRONAUT, detector_backend="opencv")
 
 
 def test_nothing_to_do(both):
@@ -86,6 +164,8 @@ def test_many_equals_one_by_one_whatever_the_batch(crops):
         assert all(same(*pair) for pair in zip(alone, together))
     with pytest.raises(InputError, match="batch_size 0 is not a whole number of at least 1"):
         encoder(crops, 0)
+    with pytest.raises(InputError, match="batch_size 1.5 is not"):
+        encoder(crops[0], 1.5)
 
 
 def test_results_keep_their_order_when_pictures_take_their_time():
@@ -251,6 +331,7 @@ def test_extract_faces_is_detection_and_alignment(tmp_path):
         ({"min_confidence": 50}, "min_confidence 50 is not a number between 0 and 1"),
         ({"min_confidence": float("nan")}, "min_confidence nan"),
         ({"workers": 1.5}, "workers 1.5 is not a whole number"),
+        ({"workers": 0}, "workers 0 is not a whole number"),
     ],
 )
 def test_wrong_options(options, message):
@@ -290,7 +371,7 @@ def test_to_frame(both, tmp_path):
     Image.fromarray(ASTRONAUT).save(tmp_path / "a.png")
     frame = facelib.to_frame(both([tmp_path / "a.png", ASTRONAUT]))
     assert tuple(frame.columns) == COLUMNS
-    assert COLUMNS[:6] == ("path", "x", "y", "w", "h", "confidence")
+    assert COLUMNS[:7] == ("path", "source_index", "x", "y", "w", "h", "confidence")
     assert {*EMOTIONS, *GENDERS, "emotion", "gender", "left_eye_x"} < set(COLUMNS)
     assert len(frame) == 2 and frame.path[0] == str(tmp_path / "a.png")
     assert np.allclose(frame[list(EMOTIONS)].sum(axis=1), 1) and np.allclose(

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import struct
 import tempfile
+import time
+import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageSequence, features
 
 from facelib.errors import ImageError, InputError
 from facelib.vision import image_io
 from facelib.vision.encoder import FaceEncoder
-from helpers import ASTRONAUT, deep_png, encoded, gray, make_bad, picture, transparent, without_privileges
+from helpers import (
+    ASTRONAUT,
+    deep_png,
+    encoded,
+    gray,
+    make_bad,
+    picture,
+    png,
+    transparent,
+    without_privileges,
+)
 
 
 def animation() -> bytes:
@@ -86,6 +101,10 @@ def test_readable_pictures_are_read_and_analysed_rightly(name, tmp_path, encoder
 
 #: EXIF orientation, mirrored, turned and both -> how the stored pixels come from the upright ones.
 STORED = {
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 3),
     2: lambda a: a[:, ::-1],
     6: lambda a: np.rot90(a, 1),
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
@@ -137,7 +156,7 @@ def test_bad_pictures_give_one_line_that_names_the_file(tmp_path):
         (".", "is a folder"),
         ("pipe.jpg", "is a pipe or a device"),  # and it does not wait for a writer
         ("circle.jpg", "cannot be read"),
-        ("nowhere.jpg", "no such file"),
+        ("nowhere.jpg", "is a link to a file that is gone"),
         ("file.jpg/inner.jpg", "cannot be read"),
         ("a\0b.jpg", "cannot be read"),
         ("n" * 5000, "cannot be read"),
@@ -319,3 +338,169 @@ def test_gray_is_what_pillow_makes_of_rgb():
     found = image_io.without_colour(colour)
     assert found.shape == colour.shape and (np.ptp(found, axis=-1) == 0).all()
     assert np.abs(found[..., 0] - gray()).max() <= 1
+
+
+@pytest.fixture
+def tensor():
+    class Tensor:  # of another library: numpy can make an array of it
+        def __array__(self, dtype=None, copy=None):
+            return ASTRONAUT
+
+        def __iter__(self):
+            raise AssertionError("it is no list of pictures")
+
+    return Tensor()
+
+
+def test_whatever_stands_for_a_picture_gives_the_same_pixels(tmp_path, tensor):
+    """Also those that are turned when they are shown."""
+    path = tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[274] = 6
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(ASTRONAUT)))
+    stored.save(path, exif=exif)
+    content = path.read_bytes()
+    half_read = io.BytesIO(content)
+    half_read.read(100)
+    with path.open("rb") as stream, zipfile.ZipFile(io.BytesIO(zipped(content))).open("a.png") as member:
+        for source in (path, str(path), content, bytearray(content), memoryview(content), half_read, stream,
+                       member, Image.open(path), Image.fromarray(ASTRONAUT), ASTRONAUT, tensor,
+                       next(os.scandir(tmp_path))):  # fmt: skip
+            assert image_io.is_picture(source)
+            np.testing.assert_array_equal(image_io.load(source), ASTRONAUT)
+            np.testing.assert_array_equal(image_io.load(image_io.detached(source)), ASTRONAUT)
+
+
+def zipped(content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.png", content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        np.array(["a.png", "b.png"]),
+        np.array([b"a.png", b"b.png"]),
+        np.array([Path("a.png"), Path("b.png")]),
+        pd.Series(["a.png", "b.png"]),
+        (name for name in ("a.png", "b.png")),
+    ],
+    ids=["text", "bytes", "objects", "series", "generator"],
+)
+def test_several_paths(paths):
+    assert not image_io.is_picture(paths)
+    assert [os.fspath(path) for path in image_io.each(paths)] == ["a.png", "b.png"]
+
+
+class Closed(io.BytesIO):
+    def __init__(self):
+        super().__init__()
+        self.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"a": 1}, "not a dict"),
+        (pd.DataFrame({"path": ["a.jpg"]}), "not a DataFrame"),
+        (object(), "not a object"),
+        (3.5, "not a float"),
+        (io.StringIO("text"), "gives str, not bytes"),
+        (Closed(), "BytesIO|Closed: cannot be read"),
+        (io.BytesIO(b""), "BytesIO: the file is empty"),
+        (b"\xff\xd8\xff" * 9, "bytes: .*(damaged|is not a picture)"),
+        (__file__.encode(), "bytes are a picture's content"),
+        ("data:image/png;base64," + "A" * 10**6, "b64decode"),
+        ("http://example.org/a.jpg", "is an address; download"),
+        ("https://example.org/" + "a" * 10**5, "is an address; download"),
+        ("file:///tmp/a.jpg", "without file://"),
+        ("a" * 10**6, "cannot be read"),
+        (np.full((5, 7, 3), 200.0), "0 to 255 already"),
+        (np.full((5, 7, 3), 200, np.int64), "0 to 255 already"),
+        (np.full((5, 7, 3), 0.3, np.float32), "multiply by 255"),
+        (np.ones((5, 7), bool), "multiply by 255"),
+        (np.full((5, 7, 3), -0.3), "-0.3 to -0.3: scale"),
+        (np.full((5, 7, 3), 60000, np.uint16), "divide by 257"),
+        (np.zeros((3, 50, 70), np.uint8), "move the colours last"),
+        (np.zeros((1,) * 40, np.uint8), "shape"),
+        (np.zeros(1, [("x" * 9000, "u1")]), "uint8"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value[:20],
+)
+def test_everything_else_is_one_short_error(source, message):
+    with pytest.raises(ImageError, match=message) as caught:
+        image_io.load(source)
+    assert len(str(caught.value)) <= 300 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.mp4", b"\0\0\0 ftypisom" + bytes(90), "is a film"),
+        ("a.jpg", b"\x1aE\xdf\xa3" + bytes(90), "is a film"),
+        ("a.avi", b"RIFF\0\0\0\0AVI LIST" + bytes(90), "is a film"),
+        ("a.mov", bytes(90), "is a film"),
+        ("a.zip", b"PK\3\4" + bytes(90), "is a zip archive"),
+        ("a.pdf", b"%PDF-1.7" + bytes(90), "is a PDF"),
+        ("long.png", png(1, 70_000, b""), "no side may have more than 65535"),
+        ("large.png", png(11_000, 11_000, b"", colour=6), "847 MB of memory, more than the limit"),
+        ("slow.ppm", b"P6\n3000 3000\n254\n", "takes minutes to read"),
+    ],
+)
+def test_what_is_no_picture_says_what_it_is(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=f"{name}: .*{message}"):
+        image_io.load(tmp_path / name)
+
+
+def test_scans_are_counted_before_they_are_decoded(tmp_path):
+    content = encoded(picture(), "JPEG", progressive=True)
+    start = content.rindex(b"\xff\xda")
+    for extra, fine in ((0, True), (80, True), (1000, False)):
+        (tmp_path / "a.jpg").write_bytes(content[:-2] + content[start:-2] * extra + content[-2:])
+        if fine:
+            assert image_io.load(tmp_path / "a.jpg").shape == ASTRONAUT.shape
+        else:
+            with pytest.raises(ImageError, match=r"a JPEG of 10\d\d scans"):
+                image_io.load(tmp_path / "a.jpg")
+
+
+def test_threads_wait_for_memory(monkeypatch):
+    """Two pictures would take more than there is: never are two of them held."""
+    monkeypatch.setattr(image_io, "MEMORY", 3 * ASTRONAUT.size)
+    monkeypatch.setattr(image_io, "MEMORY_PER_CORE", 0)
+    monkeypatch.setattr(image_io, "_cost", lambda image, name: 2 * ASTRONAUT.size)
+    inside, most, content = [], [], encoded(picture(), "PNG")
+
+    def work(number):
+        with image_io.opened(content):
+            inside.append(number)
+            time.sleep(0.02)
+            most.append(len(inside))
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(12)))
+    assert most == [1] * 12 and image_io._Memory._taken == 0
+
+
+def test_links_between_folders(tmp_path):
+    """A folder elsewhere is searched, a circle ends, two ways to one folder give its pictures once."""
+    for name in ("in/a/1.png", "elsewhere/2.png", "in/.hidden/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name, target in (("in/a/up", ".."), ("in/link", "../elsewhere"), ("in/z", "../elsewhere"),
+                         ("elsewhere/back", "../in"), ("in/gone.png", "nowhere")):  # fmt: skip
+        (tmp_path / name).symlink_to(target)
+    found = [os.path.relpath(path, tmp_path / "in") for path in image_io.find_images([tmp_path / "in"])]
+    assert found == ["gone.png", "a/1.png", "link/2.png"]
+
+
+def test_heic_where_the_plug_in_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    (tmp_path / "a.heic").write_bytes(encoded(picture(), "HEIF", quality=90))
+    assert np.abs(image_io.load(tmp_path / "a.heic") - ASTRONAUT.astype(int)).mean() < 5
+    assert list(image_io.find_images([tmp_path])) == [tmp_path / "a.heic"]

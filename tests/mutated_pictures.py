@@ -1,0 +1,322 @@
+"""Hostile and damaged pictures, seeded: ``python tests/mutated_pictures.py --n 2000 --seed 0``.
+
+Each case is made and analysed in processes of its own. Allowed is a result, or one ``ImageError`` of one line
+that names the file, in less than ``SECONDS`` and ``MEMORY``; whatever else happens is printed, and the exit
+code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import struct
+import sys
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, features
+
+from facelib.errors import ImageError
+from facelib.vision.encoder import FaceEncoder
+from helpers import deep_png, encoded, in_child, picture, png, transparent
+
+SECONDS, MEMORY = 20, 1e9  # a case
+
+
+# --- good pictures, from which the others are made -------------------------------------------------------
+
+
+def _exif(orientation: int = 6) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif
+
+
+def good() -> dict[str, bytes]:
+    """A file of each kind and pixel format, by name."""
+    small = picture().resize((96, 96))
+    wide = np.asarray(small).astype(np.uint16) * 257
+    frames = [small.rotate(90), small.rotate(180)]
+    found = {
+        "jpeg": encoded(small, "JPEG", exif=_exif()),
+        "progressive": encoded(small, "JPEG", progressive=True),
+        "cmyk": encoded(small.convert("CMYK"), "JPEG"),
+        "mpo": encoded(small, "MPO", save_all=True, append_images=frames),
+        "png": encoded(small, "PNG", exif=_exif(8)),
+        "rgba": encoded(transparent().resize((96, 96)), "PNG"),
+        "palette": encoded(transparent().resize((96, 96)).quantize(64), "PNG"),
+        "bits": encoded(small.convert("1"), "PNG"),
+        "deep": deep_png((16, 2), wide),
+        "gif": encoded(small, "GIF", save_all=True, append_images=frames),
+        "tiff": encoded(small, "TIFF", exif=_exif(5)),
+        "lzw": encoded(small, "TIFF", compression="tiff_lzw"),
+        "jpeg in tiff": encoded(small, "TIFF", compression="jpeg"),
+        "float": encoded(Image.fromarray(np.asarray(small.convert("L")) / np.float32(255)), "TIFF"),
+        "lab": encoded(Image.new("LAB", (30, 30)), "TIFF"),
+        "bmp": encoded(small, "BMP"),
+        "bmp palette": encoded(small.quantize(16), "BMP"),
+        "ppm": encoded(small, "PPM"),
+        "pgm 16": encoded(Image.fromarray(wide[..., 0]), "PPM"),
+        "ppm text": b"P3\n20 20\n255\n" + b"12 250 7 " * 400,
+        "webp": encoded(small, "WEBP", exif=_exif()),
+        "webp animated": encoded(small, "WEBP", save_all=True, append_images=frames),
+    }
+    if features.check("avif"):
+        found["avif"] = encoded(small, "AVIF")
+    return found
+
+
+# --- mutations: bytes and a generator of random numbers -> bytes -----------------------------------------
+
+_NUMBERS = [0, 1, 2, 255, 256, 65_535, 65_536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+
+
+def flipped(content: bytearray, rng) -> None:
+    for _ in range(rng.integers(1, 30)):
+        content[rng.integers(len(content))] = rng.integers(256)
+
+
+def header(content: bytearray, rng) -> None:
+    """Numbers in the header that are at the edge of what they can be."""
+    for _ in range(rng.integers(1, 4)):
+        form = str(rng.choice([">I", "<I", ">H", "<H"]))
+        number = int(rng.choice(_NUMBERS)) % (1 << 8 * struct.calcsize(form))
+        struct.pack_into(form, content, rng.integers(min(len(content) - 4, 200)), number)
+
+
+def cut(content: bytearray, rng) -> None:
+    del content[rng.integers(len(content)) :]
+
+
+def longer(content: bytearray, rng) -> None:
+    content += rng.bytes(rng.integers(1, 100_000)) if rng.random() < 0.5 else bytes(10_000_000)
+
+
+def repeated(content: bytearray, rng) -> None:
+    start = int(rng.integers(len(content)))
+    end = min(len(content), start + int(rng.choice([2, 20, 2000])))
+    content[start:start] = content[start:end] * int(rng.choice([1, 100, 3000]))
+
+
+def removed(content: bytearray, rng) -> None:
+    start = int(rng.integers(len(content)))
+    del content[start : start + int(rng.integers(1, 200))]
+
+
+def spliced(content: bytearray, rng) -> None:
+    """The end of another kind of picture."""
+    other = list(good().values())[rng.integers(len(good()))]
+    content[rng.integers(len(content)) :] = other[rng.integers(len(other)) :]
+
+
+def chunks(content: bytearray, rng) -> None:
+    """A PNG's chunks in disorder, with right checksums."""
+    if not content.startswith(b"\x89PNG"):
+        return flipped(content, rng)
+    found, at = [], 8
+    while at < len(content):
+        size = 12 + struct.unpack_from(">I", content, at)[0]
+        found.append(bytearray(content[at : at + size]))
+        at += size
+    chunk = found[rng.integers(len(found))]
+    if len(chunk) > 12:
+        chunk[8 + rng.integers(len(chunk) - 12)] = rng.integers(256)
+        chunk[-4:] = struct.pack(">I", zlib.crc32(chunk[4:-4]))
+    order = rng.integers(len(found), size=len(found)) if rng.random() < 0.5 else range(len(found))
+    content[8:] = b"".join(bytes(found[i]) for i in order)
+    return None
+
+
+RANDOM = (flipped, header, cut, longer, repeated, removed, spliced, chunks)
+
+
+def mutated(place: Path, name: str, change: Callable, seed: tuple[int, int]) -> Path:
+    rng, content = np.random.default_rng(seed), bytearray(good()[name])
+    for _ in range(rng.integers(1, 3)):
+        if len(content) > 8:
+            change(content, rng)
+    return written(place, bytes(content))
+
+
+# --- what is made on purpose -----------------------------------------------------------------------------
+
+
+def written(place: Path, content: bytes, size: int = 0, name: str = "a.jpg") -> Path:
+    """A file; size: longer than its content, with nothing behind it."""
+    with open(place / name, "wb") as stream:
+        stream.write(content)
+        stream.truncate(max(size, len(content)))
+    return place / name
+
+
+def png_bomb(place: Path, width: int, height: int, colour: int = 2, depth: int = 8) -> Path:
+    """A PNG of nothing but zeros, in full."""
+    row = 1 + width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] * depth // 8
+    packer = zlib.compressobj(9)
+    step = max(1, (1 << 20) // row)
+    parts = [packer.compress(bytes(row * min(step, height - at))) for at in range(0, height, step)]
+    return written(place, png(width, height, b"".join(parts) + packer.flush(), depth, colour))
+
+
+def scans(place: Path, n: int, side: int) -> Path:
+    """A progressive JPEG whose last scan comes again and again."""
+    content = encoded(Image.effect_noise((side, side), 50), "JPEG", progressive=True)
+    start = content.rindex(b"\xff\xda")
+    return written(place, content[:-2] + content[start:-2] * n + content[-2:])
+
+
+def saved(place: Path, kind: str, mode: str, side: int, **options) -> Path:
+    return written(place, encoded(Image.new(mode, (side, side)), kind, **options))
+
+
+def pipe(place: Path) -> Path:
+    os.mkfifo(place / "a.jpg")
+    return place / "a.jpg"
+
+
+def link(place: Path, target: str) -> Path:
+    os.symlink(target, place / "a.jpg")
+    return place / "a.jpg"
+
+
+def _file(content: bytes, size: int = 0, name: str = "a.jpg") -> Callable[[Path], Path]:
+    return partial(written, content=content, size=size, name=name)
+
+
+def _bomb(*sizes: int) -> Callable[[Path], Path]:
+    return lambda place: png_bomb(place, *sizes)
+
+
+def _repeat(head: bytes, block: bytes, times: int) -> Callable[[Path], Path]:
+    return lambda place: written(place, head + block * times)
+
+
+_HUGE, _PNG_HEAD = 340_000_000, encoded(picture(), "PNG")[:33]
+SPECIAL: dict[str, Callable[[Path], Path]] = {
+    "one column": _bomb(1, 130_000_000, 0),
+    "one row": _bomb(130_000_000, 1, 0),
+    "RGB of 130 million": _bomb(11_400, 11_400),
+    "RGB of 102 million": _bomb(10_100, 10_100),
+    "RGBA of 130 million": _bomb(11_400, 11_400, 6),
+    "RGBA of 102 million": _bomb(10_100, 10_100, 6),
+    "gray of 130 million": _bomb(11_400, 11_400, 0),
+    "gray with alpha of 102 million": _bomb(10_100, 10_100, 4),
+    "deep RGBA of 100 million": _bomb(10_000, 10_000, 6, 16),
+    "deep gray of 130 million": _bomb(11_400, 11_400, 0, 16),
+    "a declared size alone": _file(png(60_000, 60_000, zlib.compress(bytes(1000)))),
+    "1,000 scans": lambda place: scans(place, 1000, 2000),
+    "90 scans": lambda place: scans(place, 90, 3000),
+    "progressive of 55 million": partial(saved, kind="JPEG", mode="RGB", side=7400, progressive=True),
+    "jpeg of 102 million": partial(saved, kind="JPEG", mode="RGB", side=10_100),
+    "cmyk of 100 million": partial(saved, kind="JPEG", mode="CMYK", side=10_000),
+    "tiff of 59 million": partial(saved, kind="TIFF", mode="RGB", side=7700, compression="tiff_lzw"),
+    "tiff turned": partial(saved, kind="TIFF", mode="RGB", side=7700, compression="tiff_lzw", exif=_exif()),
+    "float tiff": partial(saved, kind="TIFF", mode="F", side=7700, compression="tiff_lzw"),
+    "webp of 35 million": partial(saved, kind="WEBP", mode="RGBA", side=5900, method=0),
+    "gif of 90 million": partial(saved, kind="GIF", mode="L", side=9500),
+    "ppm as text": _repeat(b"P3\n2400 2400\n255\n", b"1 ", 3 * 2400 * 2400),
+    "ppm of odd depth": _file(b"P6\n10000 10000\n254\n", 300_000_100),
+    "ppm with a long comment": _file(b"P6\n#", _HUGE),
+    "jpeg of nothing but headers": _repeat(b"\xff\xd8", b"\xff\xfe\0\2", 10_000_000),
+    "jpeg of nothing but 255": _repeat(b"\xff\xd8", b"\xff", 50_000_000),
+    "png of nothing but chunks": _repeat(_PNG_HEAD, b"\0\0\0\0teXt\x8d\xb9\x1f\x9b", 8_000_000),
+    "webp with nothing behind": _file(b"RIFF\xff\xff\xff\x7fWEBPVP8 ", _HUGE),
+    "gif with nothing behind": _file(b"GIF89a\x10\0\x10\0\0\0\0", _HUGE),
+    "bmp with nothing behind": _file(b"BM" + bytes(52), _HUGE),
+    "tiff with nothing behind": _file(b"II*\0\x08\0\0\0\xff\xff", _HUGE),
+    "20 GB": _file(encoded(picture(), "JPEG"), 20 << 30),
+    "empty": _file(b""),
+    "a film": _file(b"\0\0\0 ftypisom\0\0\2\0", 100_000, "a.mp4"),
+    "a long film": _file(b"\x1aE\xdf\xa3", 2 << 30, "a.mkv"),
+    "HEIC": _file(b"\0\0\0 ftypheic\0\0\0\0" + bytes(500)),
+    "a zip": _file(b"PK\3\4" + bytes(500)),
+    "PostScript": _file(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+    "a pipe": pipe,
+    "endless": partial(link, target="/dev/zero"),
+    "/proc": partial(link, target="/proc/self/mem"),
+    "a broken link": partial(link, target="nowhere"),
+    "a link to itself": partial(link, target="a.jpg"),
+    "a link to a folder": partial(link, target="."),
+    "the device itself": lambda place: Path("/dev/zero"),
+    "a name too long": lambda place: place / ("x" * 5000),
+    "a name with a null": lambda place: place / "a\0b.jpg",
+}  # fmt: skip
+
+#: Those that take more than two seconds.
+SLOW = {
+    "RGB of 102 million", "RGBA of 102 million", "gray of 130 million", "gray with alpha of 102 million",
+    "deep gray of 130 million", "deep RGBA of 100 million", "RGB of 130 million", "RGBA of 130 million",
+    "jpeg of 102 million", "cmyk of 100 million", "90 scans", "ppm as text", "ppm with a long comment",
+    "jpeg of nothing but headers", "jpeg of nothing but 255", "png of nothing but chunks",
+    "gif with nothing behind", "webp of 35 million", "tiff turned", "float tiff", "gif of 90 million",
+    "progressive of 55 million", "one column", "one row", "tiff of 59 million", "webp with nothing behind",
+}  # fmt: skip
+
+
+# --- running ---------------------------------------------------------------------------------------------
+
+
+def analysed(encoder: FaceEncoder, path: Path) -> str:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    warnings.simplefilter("ignore")
+    try:
+        return f"result: {len(encoder(path))} faces"
+    except ImageError as error:
+        line = str(error)
+        if "\n" in line or len(line) > 300 or ":" not in line:
+            return f"CRASH not one short line: {line!r}"
+        return f"ImageError: {line}"
+
+
+def cases(n: int, seed: int) -> dict[str, Callable[[Path], Path]]:
+    """n cases: those made on purpose, all or a seeded choice of those that are quick, then mutations."""
+    names = list(SPECIAL)
+    if n < 2 * len(SPECIAL):
+        names = np.random.default_rng(seed).permutation([name for name in SPECIAL if name not in SLOW])
+    chosen = {str(name): SPECIAL[name] for name in names[: max(1, n // 2)]}
+    kinds = list(good())
+    for i in range(n - len(chosen)):
+        change, kind = RANDOM[i % len(RANDOM)], kinds[i // len(RANDOM) % len(kinds)]
+        chosen[f"{kind} {change.__name__} {i}"] = partial(mutated, name=kind, change=change, seed=(seed, i))
+    return chosen
+
+
+def run(n: int, seed: int, show: bool = False, only: str = "") -> list[str]:
+    """Make and analyse n cases. Returns a line for each that crashed, was slow or large."""
+    encoder, faults = FaceEncoder(workers=1), []
+    for name, make in cases(n, seed).items():
+        if only not in name:
+            continue
+        with tempfile.TemporaryDirectory(prefix="mutated-") as folder:
+            path, *_ = in_child(lambda make=make, folder=folder: str(make(Path(folder))))
+            if path.startswith("CRASH"):
+                faults.append(f"{name}: cannot be made: {path}")
+                continue
+            said, seconds, peak = in_child(partial(analysed, encoder, Path(path)))
+        said = said.replace(folder, "")
+        what = (
+            "crashed" * said.startswith("CRASH") + " slow" * (seconds > SECONDS) + " large" * (peak > MEMORY)
+        )
+        line = f"{name}: {what} {seconds:.1f} s, {peak / 1e6:.0f} MB, {said}"
+        if show:
+            print(line[:400] if not what else line, flush=True)
+        if what:
+            faults.append(line)
+    return faults
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="part of a case's name")
+    arguments = parser.parse_args()
+    found = run(arguments.n, arguments.seed, True, arguments.only)
+    print(f"\n{len(found)} of {arguments.n} cases crashed, were slow or large", *found, sep="\n")
+    sys.exit(bool(found))
