@@ -6,6 +6,7 @@ badges are left out for the launch buttons. So the site can be read offline, fro
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from html import escape
@@ -161,17 +162,20 @@ def raise_skip():
 
 
 def arguments_as_list(app, what, name, obj, options, lines: list[str]) -> None:
-    """Our docstrings write ``name: what it is``, continued with an indent or without: a list, to Sphinx."""
-    done, inside = [], False
-    for line in lines:
-        named = re.match(r"([a-z_]\w*(?:, [a-z_]\w*)*): (?=\S)(.*)", line)
-        if named:
-            done += ["", f"* **{named[1]}**: {named[2]}"]
-        elif inside and line.strip() and not line.startswith("Raises"):
-            done.append(f"  {line.strip()}")
-        else:
-            done += ["", line] if inside else [line]
-        inside = bool(named) or (inside and done[-1].startswith("  "))
+    """Our docstrings write ``name: what it is``, one after the other: to Sphinx, a list of them."""
+    try:
+        names = "|".join(inspect.signature(obj).parameters)
+    except (TypeError, ValueError):  # a module, a constant
+        return
+    start = re.compile(rf"(?:^|(?<=[.;)] ))(?=(?:{names})(?:, (?:{names}))*: )|(?<=\. )(?=Raises )")
+    done = []
+    for paragraph in "\n".join(lines).split("\n\n"):
+        if not names or paragraph.startswith((">>>", " ", ".. ", ":")):
+            done += [*paragraph.split("\n"), ""]
+            continue
+        for part in filter(None, start.split(" ".join(paragraph.split()))):
+            named = re.match(rf"((?:{names})(?:, (?:{names}))*): (.*)", part)
+            done += [f"* **{named[1]}**: {named[2]}" if named else part, ""]
     lines[:] = done
 
 
