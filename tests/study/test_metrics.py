@@ -120,6 +120,18 @@ def test_files_that_are_not_there_or_damaged_are_said():
             write_metrics(slug, {}, command="x")
 
 
+def test_recorded_metrics_are_found_where_facelib_was_installed_without_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics.paths, "PACKAGE", tmp_path / "site-packages" / "facelib")
+    recorded = write_metrics("02-audit", {"value": 1}, command="x")
+    (metrics.paths.PACKAGE / "recorded").mkdir(parents=True)
+    recorded.rename(metrics.paths.PACKAGE / "recorded" / recorded.name)
+    assert read_metrics("02-audit")["metrics"]["value"] == 1
+    assert (
+        write_metrics("02-audit", {"value": 2}, command="x") == recorded
+    )  # one's own goes elsewhere, and first
+    assert read_metrics("02-audit")["metrics"]["value"] == 2
+
+
 def test_a_failed_write_leaves_the_old_file(monkeypatch):
     path = write_metrics("02-keep", {"a": 1}, command="x")
     before = path.read_text()
