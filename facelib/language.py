@@ -108,6 +108,8 @@ def translate(text: str) -> str | None:
         parts = text.split(joint)
         if len(parts) > 1 and all(found := [translate(part) if part else "" for part in parts]):
             return french.join(found)
+    if "\n" in text and (found := translate(text.replace("\n", " "))):
+        return found
     if match := re.fullmatch(r"(.*\w.*?)( \(?[−+×<≈=\d][^A-Za-z]*)", text):  # a name and its number
         if found := translate(match[1]):
             return found + numbers(match[2])
@@ -123,8 +125,8 @@ def _catalogue() -> tuple[dict[str, str], list[tuple[re.Pattern, str]]]:
             english, _, french = line.replace("\\n", "\n").partition(" = ")
             if "{" in english:
                 pattern = re.escape(english).replace(r"\{\}", "(.+?)")
-                open_ones.append((re.compile(pattern, re.S), french))
+                open_ones.append((len(english.replace("{}", "")), re.compile(pattern, re.S), french))
             else:
                 exact[english] = french
-    open_ones.sort(key=lambda each: -len(each[0].pattern))
-    return exact, open_ones
+    open_ones.sort(key=lambda each: -each[0])
+    return exact, [each[1:] for each in open_ones]

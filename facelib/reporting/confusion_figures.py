@@ -91,7 +91,7 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
     for axis, found in zip(axes, sets.values(), strict=True):
         expected = np.array(found["expected"], float).mean(0)
         rows = {name: np.array(found["share"][_AT[name]], float) for name in chosen}
-        plots.stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.06)
+        plots.stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.085)
         for bar in axis.patches[-_K:]:
             bar.set_alpha(0.6)
         plots.colour_names(axis.get_yticklabels())

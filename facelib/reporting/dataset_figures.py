@@ -177,11 +177,11 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     went = matrix[chosen] / max(matrix[chosen].sum(), 1)
     for y, share in zip(starts[1] + matrix.sum(0) / 2, went, strict=True):
         axis.text(
-            1.52, y, f"{share:.0%} of {highlight}", ha="right", color=plots.legible(COLOURS[chosen]), **style
+            1.62, y, f"{share:.0%} of {highlight}", ha="right", color=plots.legible(COLOURS[chosen]), **style
         )
     for x, text in ((0, "the label says"), (1, "the annotators' leading answer")):
         axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=INK)
-    axis.set(xlim=(-0.24, 1.53), ylim=(total + 7 * gap, -0.07 * total))
+    axis.set(xlim=(-0.26, 1.63), ylim=(total + 7 * gap, -0.07 * total))
     axis.axis("off")
     return figure
 

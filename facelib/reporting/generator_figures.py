@@ -71,7 +71,8 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
         axis.scatter(*book[alive].T, s=34, color=COLOURS[4], edgecolors="white", linewidths=0.8, zorder=3)
         axis.scatter(*book[~alive].T, s=26, marker="x", color=COLOURS[0], linewidths=1.2, zorder=3)
         axis.set_xlabel(f"{alive.sum()} of {len(book)} codes in use", fontsize=9)
-        axis.set(xticks=[], yticks=[], aspect="equal")
+        axis.set(xticks=[], yticks=[])
+        axis.set_aspect("equal", adjustable="datalim")
     return figure
 
 
@@ -116,7 +117,7 @@ def curves(curves: Mapping[str, np.ndarray], highest: float, unit: str) -> Figur
         axis.plot(np.arange(1, len(curve) + 1) / len(curve), curve, color=colour, linewidth=1.8)
     ends = [curve[-1] for curve in curves.values()]
     plots.end_labels(axis, 1.012, ends, curves, colours, highest / 15, weight="normal")
-    axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training", ylabel=unit)
+    axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training")
     return figure
 
 
@@ -177,7 +178,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
             "color": plots.legible(colour),
             "weight": "bold",
         }
-        axis.annotate(name, place, (0, 9), **above)
+        axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), **above)
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
     axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")

@@ -87,7 +87,7 @@ def _captions(face: Face) -> list[str]:
         lines.append(f"{face.emotion} {face.emotions[face.emotion]:.0%}")
     if face.gender:
         lines.append(f"{face.gender} {face.genders[face.gender]:.0%}")
-    return say(lines)
+    return [line.replace("\u00a0", " ") for line in say(lines)]  # Pillow's letters lack that space
 
 
 def _overlap(place, width, height, other) -> bool:
@@ -353,7 +353,7 @@ def legend_below(figure: Figure, entries: Mapping[str, Mapping | str], loc="outs
     handles = [Line2D([], [], **style) for style in styles]
     letters = sum(len(say(text)) + 7 for text in entries)  # of which one is 0.075 inches wide
     rows = -(-letters // int(figure.get_figwidth() / 0.075))
-    options = {"frameon": False, "fontsize": SMALL, "columnspacing": 1.4, "handletextpad": 0.5}
+    options = {"frameon": False, "fontsize": SMALL, "columnspacing": 1.4, "handletextpad": 0.9}
     figure.legend(handles, entries, loc=loc, ncols=-(-len(entries) // rows), **options)
 
 
@@ -413,10 +413,12 @@ def colour_bar(figure: Figure, shown, axes, label: str = "", **options):
 
 
 def few_ticks(axis: Axes) -> None:
-    """Two or three round numbers below a narrow axis."""
+    """Two round numbers below a narrow axis, whose limits are set."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(1, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
+    low, high = axis.get_xlim()
+    inside = [x for x in MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= x <= high]
+    axis.set_xticks(sorted({inside[0], inside[-1]}))
     axis.tick_params(labelsize=SMALL)
 
 

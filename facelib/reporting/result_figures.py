@@ -10,12 +10,13 @@ throughout.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facelib.emotions import EMOTIONS
-from facelib.language import speaks
+from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import BAND, COLOUR, INK, PALE, SOFT
 from facelib.reporting.study_figures import VIEWS
@@ -102,6 +103,7 @@ def overview(
     """
     metrics, marks, paid, n = tuple(metrics), marks or {}, costs(speed), len(records)
     titles = [f"recall of {m}" if m in EMOTIONS else _TITLES[m] for m in metrics] + ["calibration error"]
+    titles = [fill(say(title), 11) for title in titles]
     colours = [*(COLOUR.get(m, INK) for m in metrics), INK]
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
     figure, axes = plots.small_multiples(titles, plots.WIDTH, 1.0 + 0.72 * n, **options)
@@ -117,9 +119,9 @@ def overview(
         for y, value in enumerate(values):
             axis.axhline(y, color="#E4E4E4", linewidth=0.6, zorder=0.5)
             if np.isfinite(value):
-                axis.annotate(plots.percent(round(value, 3)), (value, y), (0, 7), textcoords="offset points",
+                axis.annotate(f"{value:.1%}", (value, y), (0, 7), textcoords="offset points",
                               ha="center", fontsize=9, color=INK)  # fmt: skip
-        plots.interval_plot(axis, range(n), values, ends, _colours(records), size=52)
+        plots.interval_plot(axis, range(n), values, ends, _colours(records), size=30)
         if metric in marks:
             axis.axvline(marks[metric], color=PALE, linewidth=1.2, linestyle=":", zorder=0.6)
         axis.margins(x=0.35)
@@ -203,7 +205,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     be. A title that is a network's name (of ``NETWORKS``) takes its colour.
     """
     columns = min(columns, max(len(curves), 1))
-    height = -(-len(curves) // columns) * (6.4 / columns + 1.0) + 0.3
+    height = -(-len(curves) // columns) * (6.0 / columns + 0.95) + 0.2
     options = {"percents": "xy", "colours": _colours(curves), "sharex": True, "sharey": True}
     figure, axes = plots.small_multiples(
         map(title, curves), min(plots.WIDTH, 3.6 * columns), height, columns, **options
@@ -221,9 +223,8 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
         least, _, most = honest_error(curve)
         words = f"error {expected_error(curve):.1%}\nhonest {100 * least:.1f} to {most:.1%}"
         axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=9, color=INK)
-        axis.set_title(
-            title(name), fontsize=10, loc="left", weight="bold", color=plots.legible(colour), pad=17
-        )
+        style = {"fontsize": 10, "weight": "bold", "color": plots.legible(colour)}
+        axis.set_title(axis.get_title("left"), loc="left", pad=31, **style)
         axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
         axis.tick_params(labelsize=9)
     figure.supxlabel("confidence", fontsize=9.5)

@@ -81,7 +81,7 @@ def methods(
     rows, metrics = [first, *others], tuple(metrics)
     names = [fill(say(row["title"]), 30) for row in rows]
     size = plots.WIDTH, 1.5 + (0.36 if any("\n" in name for name in names) else 0.29) * len(rows)
-    titles, colours = zip(*((_TITLES[m], _COLOUR.get(m, INK)) for m in metrics), strict=True)
+    titles, colours = zip(*((fill(say(_TITLES[m]), 11), _COLOUR.get(m, INK)) for m in metrics), strict=True)
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
     figure, axes = plots.small_multiples(titles, *size, **options)
     for axis, metric, colour in zip(axes, metrics, colours, strict=True):
@@ -166,12 +166,10 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
         return text, {} if abs(value) > most / 4 else {"color": SOFT}
 
     options = {"cmap": "RdBu", "vmin": -most, "vmax": most, "aspect": "auto", "alpha": 0.9}
-    shown = plots.heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
+    plots.heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
     axis.xaxis.tick_top()
     plots.colour_names(axis.get_xticklabels())
     axis.tick_params(length=0)
-    bar = plots.colour_bar(figure, shown, axis, "change in recall, points", fraction=0.03)
-    bar.ax.yaxis.set_major_formatter(_points)
     return figure
 
 
