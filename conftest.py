@@ -12,8 +12,12 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces itself whatever the level
+# Workers side by side share the cores: threads of BLAS that wait for each other took ten times as long.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ.setdefault("FACELIB_STATIC", "1")  # notebooks show pictures in place of sliders
 # A test's answer must not depend on what you have at home; with MPLBACKEND a kernel would show no figure.
-for name in ("FACELIB_HOME", "FACELIB_FER2013", "FACELIB_FIGURES", "MPLBACKEND"):
+for name in ("FACELIB_HOME", "FACELIB_PROJECT", "FACELIB_FER2013", "FACELIB_FIGURES", "MPLBACKEND"):
     os.environ.pop(name, None)
 
 REALDATA = Path(__file__).resolve().parent.parent / "shared" / "data"
@@ -40,4 +44,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def home(tmp_path, monkeypatch) -> Path:
     """An empty folder of the test's own, in which facelib keeps and finds its files."""
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     return tmp_path

@@ -12,9 +12,16 @@ import os
 # Keras reads this once, at its import; TensorFlow is the default where nothing else is set.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# FFmpeg inside OpenCV reads this at its first film; what is wrong with a film is one line of our own.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # Unset or 1, TensorFlow prints a line about oneDNN at its import, into every notebook's output, and rounds
 # differently from one processor to the next. `facelib train` turns it on: bfloat16 needs it to be fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# Nobody is told what runs here: ONNX Runtime would resolve a host and keep an id of this machine in the
+# user's cache. Each reads its switch at its import; one that is set already stays as it is.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 __version__ = "0.1.0"
 
@@ -22,6 +29,9 @@ _EXPORTS = {
     "analyze": "vision.encoder",
     "extract_faces": "vision.encoder",
     "to_frame": "vision.encoder",
+    "analyze_video": "vision.video",
+    "verify": "vision.recognition",
+    "find": "vision.recognition",
     "Face": "vision.encoder",
     "FaceEncoder": "vision.encoder",
     "load_emotion_model": "models.registry",

@@ -1,7 +1,7 @@
-"""The only place where paths live, and the two things that every writer of files needs.
+"""The only place where paths live, and what writers of files and starters of processes need.
 
-In a checkout, ``data/`` and ``reports/`` stand beside the package whatever the working directory is;
-installed with pip there is no checkout, and the user's own cache folder takes their place.
+In a checkout, ``data/``, ``runs/``, ``notebooks/`` and ``reports/`` stand beside the package whatever the
+working directory is; installed with pip there is no checkout, and the user's cache folder takes its place.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from facelib import files
+from facelib.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "weights"
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
 def home() -> Path:
-    """The folder that holds ``data`` and ``reports``: $FACELIB_HOME, the checkout, else the user's cache."""
+    """The folder that holds ``data`` and ``runs``: $FACELIB_HOME, the checkout, else the user's cache."""
     if os.environ.get("FACELIB_HOME"):
         return Path(os.environ["FACELIB_HOME"])
     if CHECKOUT:
@@ -30,22 +33,27 @@ def home() -> Path:
     return Path(platformdirs.user_cache_dir("facelib"))
 
 
+def project() -> Path:
+    """The folder of ``notebooks`` and ``reports``: $FACELIB_PROJECT, the checkout, else ``home()``."""
+    return Path(os.environ.get("FACELIB_PROJECT") or CHECKOUT or home())
+
+
 def data() -> Path:
     """Downloaded data and caches; ignored by git."""
     return home() / "data"
 
 
 def notebooks() -> Path:
-    return home() / "notebooks"
+    return project() / "notebooks"
 
 
 def metrics() -> Path:
     """Where every number that is quoted anywhere is written, as JSON."""
-    return home() / "reports" / "metrics"
+    return project() / "reports" / "metrics"
 
 
 def figures() -> Path:
-    return home() / "reports" / "figures"
+    return project() / "reports" / "figures"
 
 
 def new_figures() -> Path:
@@ -57,6 +65,19 @@ def new_figures() -> Path:
 def runs() -> Path:
     """Checkpoints, logs and executed notebooks; ignored by git."""
     return home() / "runs"
+
+
+@contextmanager
+def safe_children() -> Iterator[None]:
+    """Python processes that are started meanwhile import nothing from their working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONSAFEPATH")
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager
@@ -92,13 +113,13 @@ def write_json(path: Path, content: dict) -> None:
 def read_json(path: Path) -> dict:
     """What ``write_json`` wrote; nothing where there is no file yet, or a damaged one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return files.read_record(path, "")
+    except (OSError, InputError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes, read in pieces."""
+    """Hex digest of a file's bytes, read in pieces; errors as of ``files.check_file``."""
+    files.check_file(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -96,13 +96,38 @@ def without_privileges():
         os.seteuid(0)
 
 
-def modules_after(code: str) -> set[str]:
+def modules_after(code: str, environment: dict[str, str] | None = None) -> set[str]:
     """Top-level modules that are loaded once ``code`` has run in a new process."""
     code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
-    )
-    return set(done.stdout.splitlines()[-1].split())
+    command, quiet = [sys.executable, "-c", code], {"capture_output": True, "text": True, "timeout": 300}
+    return set(subprocess.run(command, check=True, env=environment, **quiet).stdout.splitlines()[-1].split())
+
+
+#: Before the code of a child: it ends at once where Python would resolve a name or call somebody.
+UNPLUGGED = """
+import os, sys
+calls = {"socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto"}
+sys.addaudithook(lambda event, _: os._exit(9) if event in calls else None)
+"""
+
+
+def new_user(home: Path) -> dict[str, str]:
+    """The environment of somebody who has set no switch, with an empty folder as the home."""
+    switches = ("CI", "ORT_", "HF_", "GRADIO_", "XDG_", "TF_", "KERAS_", "MPL", "DO_NOT_TRACK")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(switches)}
+    return kept | {"HOME": str(home), "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
+
+
+def written_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def traps(folder: Path) -> Path:
+    """Put files that bear packages' names into a folder; whoever executes one leaves the file returned."""
+    trace = folder / "executed"
+    for name in ("argparse", "pickle", "psutil", "random", "tqdm"):
+        (folder / f"{name}.py").write_text(f"open({str(trace)!r}, 'a').write(__name__)")
+    return trace
 
 
 def noisy_probabilities(labels: np.ndarray, seed: int = 0, skill: float = 1.5) -> np.ndarray:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import facelib
-from helpers import modules_after
+from helpers import UNPLUGGED, modules_after, new_user, traps, written_below
 
 HEAVY = {"tensorflow", "keras", "torch", "jax", "matplotlib", "pandas", "sklearn", "scipy", "skimage"}
 HEAVY |= {"pyarrow", "PIL", "tqdm", "pooch"}
@@ -24,13 +27,20 @@ def test_what_needs_little_imports_little(code, unwanted):
     assert not modules_after(code) & (HEAVY | unwanted)
 
 
-def test_analysing_a_picture_needs_no_tensorflow():
-    code = (
+def test_analysing_a_picture_needs_no_tensorflow_and_tells_nobody(tmp_path):
+    code = UNPLUGGED + (
         "import numpy, facelib; from facelib.cli import app; from facelib.reporting import plots\n"
         "facelib.analyze([numpy.zeros((60, 60, 3), 'uint8')], detector='none')"
     )
-    loaded = modules_after(code)
+    loaded = modules_after(code, new_user(tmp_path))
+    assert not written_below(tmp_path)  # ONNX Runtime keeps an id of the machine there, unless told not to
     assert not loaded & (HEAVY - {"PIL"}) and "cv2" in loaded
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path):
+    trace = traps(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "facelib", "--help"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0 and done.stdout.startswith(b"usage: facelib") and not trace.exists()
 
 
 @pytest.mark.parametrize("name", facelib.__all__)

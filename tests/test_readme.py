@@ -73,6 +73,19 @@ def _quoted():
     }
     yield from (_percent(rows[arm]["accuracy"]) for arm in ("none", "generated", "generated-only"))
     yield from (_percent(rows[arm]["recall"]["disgust"]) for arm in ("none", "generated", "over-rare"))
+    pushed = next(
+        row
+        for row in metrics.read_metrics("08-generated-fer2013")["metrics"]["rows"]
+        if row["name"] == "over-rare"
+    )
+    gained, lost = (pushed["against_none"][view] for view in ("all", "majority"))
+    points = [100 * value for value in (gained["recall"]["fear"], gained["macro_f1"])]
+    yield "recall rises by {:.1f} points and macro-F1 by {:.1f}".format(*points)
+    after = pushed["majority"]["macro_f1"]
+    yield f"falls from {after - lost['macro_f1']:.3f} to {after:.3f}"
+    beyond = metrics.read_metrics("02-beyond-votes-fer2013")["metrics"]
+    yield from (_percent(beyond[reader]["recall"]) for reader in ("network", "balanced_reader"))
+    yield from (_percent(beyond["unvoted"]["fear"][which]) for which in ("labelled", "others"))
     audit = metrics.read_metrics("02-audit-fer2013")["metrics"]
     yield _percent(audit["agreement"]["overall"])
     yield _percent(audit["agreement"]["of"]["fear"])

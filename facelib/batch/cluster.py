@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facelib.errors import InputError
+from facelib.paths import safe_children
 from facelib.vision import encoder
 from facelib.vision.encoder import Picture
 
@@ -38,10 +40,15 @@ def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[cluster]'`") from None
     if scheduler is None:
-        # Work has limits of its own; Dask would kill a worker for what the page cache holds.
-        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+        # Work has limits of its own; Dask would kill a worker for what the page cache holds. Nobody outside
+        # this machine sees the dashboard, and nobody else on it writes where the workers import from.
+        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
         with (
-            LocalCluster(n_workers=workers, silence_logs=logging.ERROR, **options) as cluster,
+            safe_children(),
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+            LocalCluster(
+                n_workers=workers, local_directory=scratch, silence_logs=logging.ERROR, **options
+            ) as cluster,
             Client(cluster) as client,
         ):
             yield client

@@ -11,7 +11,6 @@ import math
 import numbers
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -124,7 +123,7 @@ def execute(
             dict(parameters or {}),
             kernel_name="python3",
             language="python",
-            kernel_manager_class=kernel_manager(log, kernels),
+            kernel_manager_class=kernel_manager(log, output.parent, kernels),
             progress_bar=False,
             stdout_file=log,
             stderr_file=log,
@@ -182,22 +181,26 @@ def _end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=5)
 
 
-def kernel_manager(log: TextIO | int, kernels: list[psutil.Process] | None = None):
-    """A kernel manager class whose one kernel is this Python, in the notebooks' folder; appended to kernels.
+def kernel_manager(log: TextIO | int, elsewhere: Path, kernels: list[psutil.Process] | None = None):
+    """A kernel manager class whose one kernel is this Python, appended to kernels. Its folder is the
+    notebooks', or ``elsewhere`` on a worker that has none.
 
     A kernelspec found by its name may belong to any Python that the user once installed a kernel for, and
-    papermill's own ``cwd`` would change the folder of the whole process. What the kernel writes past IPython
-    (TensorFlow's C++, a crash) goes to log.
+    papermill's own ``cwd`` would change the folder of the whole process. Nothing is imported from that
+    folder: a file there may bear any package's name. What the kernel writes past IPython (TensorFlow's C++, a
+    crash) goes to log.
     """
-    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+    from ipykernel.kernelspec import RESOURCES, make_ipkernel_cmd
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
-    folder = paths.notebooks() if paths.notebooks().is_dir() else tempfile.gettempdir()
+    folder = paths.notebooks() if paths.notebooks().is_dir() else elsewhere
 
     class ThisPython(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+            # -P is for Python's own start, the other for IPython before 9.7, which adds the folder again.
+            python, *argv = make_ipkernel_cmd(extra_arguments=["--IPKernelApp.ignore_cwd=True"])
+            return KernelSpec(argv=[python, "-P", *argv], resource_dir=RESOURCES, language="python")
 
     class Manager(AsyncKernelManager):
         def __init__(self, **options) -> None:

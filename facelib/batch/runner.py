@@ -54,9 +54,6 @@ def run(
 
     console = Console()
     notebooks = select(names)
-    if not notebooks:
-        console.print(f"There is no notebook in {paths.notebooks()}: nothing to run.", highlight=False)
-        return 0
     accepted = share_out(notebooks, parameters or {})
     process = _process()
     output = output or paths.runs() / "notebooks"
@@ -158,14 +155,14 @@ def _table(rows: Iterable[_Row]):
 def select(names: Sequence[str] = ()) -> list[Path]:
     """The notebooks of these names or numbers, in order; all for no name. InputError names the choices."""
     found = sorted(paths.notebooks().glob("[0-9][0-9]-*.ipynb"))
+    if not found:
+        raise InputError(f"{paths.notebooks()} holds no notebooks; they come with the repository")
     chosen = set()
     for name in names:
         stem = Path(name).name.removesuffix(".ipynb")
         number = f"{stem.zfill(2)}-" if stem.isdigit() else None
         match = [p for p in found if p.stem == stem or (number and p.stem.startswith(number))]
         if not match:
-            if not found:
-                raise InputError(f"{paths.notebooks()} holds no notebooks; they come with the repository")
             choices = ", ".join(p.stem for p in found)
             raise InputError(f"there is no notebook {name!r}; choose from: {choices}")
         chosen.update(match)
@@ -232,12 +229,14 @@ def sha(text: str) -> str:
 
 
 def refresh(names: Sequence[str] = ()) -> None:
-    """Execute notebooks in place, as they are committed: on the synthetic faces, whatever data is here."""
+    """Execute notebooks and their solutions in place, as they are committed: on the synthetic faces,
+    whatever data is here."""
     process = _process()
     import nbformat
     from nbclient import NotebookClient
 
-    for path in select(names):
+    chosen = [each for path in select(names) for each in (path, path.parent / "solutions" / path.name)]
+    for path in filter(Path.is_file, chosen):
         notebook = _read(path)
         cells = _tagged(notebook)
         sources = [cell.source for cell in cells]
@@ -245,12 +244,12 @@ def refresh(names: Sequence[str] = ()) -> None:
             cell.source = on_synthetic_faces(cell.source)
         client = NotebookClient(
             notebook,
-            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL),
+            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path.parent),
             kernel_name="python3",
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file
         )
-        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures())})
+        client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures()), "FACELIB_STATIC": "1"})
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source
         with paths.atomic_write(path) as temporary:

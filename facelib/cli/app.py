@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from facelib import __version__
-from facelib.cli import study
+from facelib.cli import films, study
 from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, span
 from facelib.errors import InputError
 
@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _data_parser(commands)
     _generate_parser(commands)
     _edit_parser(commands)
+    films.add_commands(commands, complain)
     study.add_commands(commands)
     return parser
 
@@ -85,19 +86,21 @@ def _analyze_parser(commands) -> None:
         commands,
         "analyze",
         analyze,
-        "find faces in pictures and read emotion and apparent gender",
+        "find faces in pictures or films and read emotion and apparent gender",
         "  facelib analyze photo.jpg\n"
         "  facelib analyze holidays/ --csv faces.csv --draw annotated/\n"
         "  facelib analyze holidays/ --detector yunet --json > faces.jsonl\n"
-        "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786",
+        "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786\n"
+        "  facelib analyze film.mp4 --csv faces.csv --plot emotions.png --draw annotated/",
     )
-    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER", help="folders are searched in full")
+    parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER|FILM",
+        help="folders are searched in full for pictures")  # fmt: skip
     output = parser.add_mutually_exclusive_group()
-    shared(output, "--json", help="one JSON object for each picture, as they come")
+    shared(output, "--json", help="one JSON object for each picture or frame, as they come")
     output.add_argument("--csv", metavar="FILE",
         help="one row for each face, as they come; - for the terminal")  # fmt: skip
     parser.add_argument("--draw", metavar="DIR",
-        help="also write annotated pictures into this folder, over what has their names")  # fmt: skip
+        help="also write annotated copies into this folder, over what has their names")  # fmt: skip
     shared(parser, "--scheduler")
     shared(parser, "--detector", default="haar")
     parser.add_argument("--emotion-model", dest="emotion", default="facelib",
@@ -112,9 +115,12 @@ def _analyze_parser(commands) -> None:
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
     shared(parser, "--batch-size", default=64,
         help="faces that go through the networks together")  # fmt: skip
+    films.add_options(parser)
 
 
 def analyze(arguments: argparse.Namespace) -> int:
+    if films.are_films(arguments):
+        return films.analyze(arguments, complain)
     import warnings
     from functools import partial
 
@@ -324,8 +330,9 @@ def _data_parser(commands) -> None:
         "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
     )
     fetch.add_argument("name", nargs="?", default="fer2013",
-        choices=["yunet", "deepface-emotion", "deepface-gender", "fer2013"],
-        help="yunet: face detector; deepface-…: its networks; fer2013 (default): the data set")  # fmt: skip
+        choices=["yunet", "deepface-emotion", "deepface-gender", "sface", "fer2013"],
+        help="yunet: face detector; deepface-…: its networks; sface: for compare; fer2013 (default): "
+        "the data set")  # fmt: skip
     importing = command(
         parts,
         "import",

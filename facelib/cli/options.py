@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from facelib.errors import AMOUNT, FRACTION, NATURAL, POSITIVE, InputError, Numbers
+from facelib import files
+from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS, InputError, Numbers
 
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -50,7 +51,7 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span = map(
+fraction, amount, positive, natural, magnification, span, seconds, cosine = map(
     _typed,
     (
         FRACTION,
@@ -59,6 +60,8 @@ fraction, amount, positive, natural, magnification, span = map(
         NATURAL,
         Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"),
         _span,
+        SECONDS,
+        COSINE,
     ),
 )
 
@@ -151,28 +154,31 @@ def _read_yaml(file: str | None) -> dict[str, object]:
     except ImportError:
         raise InputError("pyyaml is not installed: run `pip install 'facelib[notebooks]'`") from None
     try:
+        if files.check_file(file).st_size > files.MAX_VALUE:
+            raise ValueError("larger than any such file")
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        return json.loads(json.dumps(dict(found)))
+        parts, size = [], 0
+        for part in json.JSONEncoder().iterencode(dict(found)):  # aliases can stand for gigabytes
+            parts.append(part)
+            size += len(part)
+            if size > files.MAX_VALUE:
+                raise ValueError("larger than any such file")
+        return json.loads("".join(parts))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
-    except (TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{file}: must hold lines such as `seed: 1`, with plain values ({error})") from None
 
 
 def load_data(dataset: str):
     """The labelled set that a command works on; its name goes to stderr, so that they are not confused."""
-    from facelib.data import fer2013, synthetic_faces
+    from facelib.data import fer2013
 
-    data = None
-    if dataset != "toy":
-        try:
-            data = fer2013.load_fer2013()
-        except FileNotFoundError:
-            if dataset == "fer2013":
-                raise
-    data = data or synthetic_faces.load_toyfaces()
+    data = fer2013.load(dataset)
     print(f"data: {data.source} (digest {data.digest})", file=sys.stderr)
     return data
 

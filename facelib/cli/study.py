@@ -159,10 +159,11 @@ def _experiment_parser(commands) -> None:
         "  facelib experiment two-stage --dataset fer2013\n"
         "  facelib experiment generated --dataset fer2013                 (do generated faces help?)\n"
         "  facelib experiment confusion --model baseline                  (five minutes)\n"
+        "  facelib experiment votes --model facelib                       (what it knows and votes do not)\n"
         "A killed study goes on where it was.",
     )
-    parser.add_argument("task", choices=["imbalance", "two-stage", "generated", "confusion"],
-        help="confusion takes --dataset and --model only")  # fmt: skip
+    parser.add_argument("task", choices=["imbalance", "two-stage", "generated", "confusion", "votes"],
+        help="confusion and votes take --dataset and --model only")  # fmt: skip
     shared(parser, "--dataset")
     parser.add_argument("--seeds", type=positive, metavar="N", help="runs of an arm (default 3)")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these methods, beside none")
@@ -170,15 +171,16 @@ def _experiment_parser(commands) -> None:
     parser.add_argument("--fast", action="store_true", help="one pass over a few images: a mere check")
     parser.add_argument("--output", metavar="DIR", help="where runs are kept (default runs/STUDY-DATASET)")
     shared(parser, "--jobs", help="so many runs at a time, each on its share of the cores (default 1)")
+    parser.set_defaults(jobs=None)  # else "not for confusion", though nobody asked for it
     parser.add_argument("--model", choices=["facelib", "tiny", "baseline", "deepface"],
-        help="confusion only: the network that is studied (default baseline)")  # fmt: skip
+        help="confusion, votes: the network that is studied (default baseline; votes: facelib)")  # fmt: skip
 
 
 def experiment(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     trained = ("imbalance", "two-stage", "generated")
-    only_for(arguments, model=("confusion",), seeds=trained, arms=trained, epochs=trained)
+    only_for(arguments, model=("confusion", "votes"), seeds=trained, arms=trained, epochs=trained)
     only_for(arguments, fast=trained, output=trained, jobs=trained)
     from facelib import paths
     from facelib.study import experiments
@@ -186,6 +188,11 @@ def experiment(arguments: argparse.Namespace) -> int:
     data = load_data(arguments.dataset)
     if arguments.task == "confusion":
         return _confusion(data, arguments.model or "baseline")
+    if arguments.task == "votes":
+        from facelib.study import evaluate_networks
+
+        print(evaluate_networks.beyond_votes(data, arguments.model or "facelib"))
+        return 0
     path = experiments.record(
         arguments.task,
         data,

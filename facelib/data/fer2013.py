@@ -12,7 +12,9 @@ The order of the rows, in each split:
   beside the folders or in ``paths.data()`` gives each picture its row by comparing pixels, and with it the
   official order and the votes; without one the pictures have no votes.
 - pictures whose names under test/ carry no PublicTest_ or PrivateTest_: all of test/ is ``private_test``,
-  ``public_test`` is empty, and a warning says so (a table tells them apart, as above).
+  ``public_test`` is empty, and a warning says so (a table tells them apart, as above);
+- pictures in train/, val/ (valid/, validation/) and test/: in this order the three splits.
+Who needs a split for validation takes the set through ``for_training``.
 """
 
 from __future__ import annotations
@@ -23,15 +25,22 @@ import os
 import textwrap
 import time
 import warnings
-import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from facelib import paths
-from facelib.data.fer2013_readers import ARCHIVES, TABLES, USAGES, Rows, list_folder, match_rows, read_rows
+from facelib import files, paths
+from facelib.data.duplicates import duplicate_groups, match_rows
+from facelib.data.fer2013_readers import (
+    TABLES,
+    USAGES,
+    Rows,
+    list_folder,
+    read_rows,
+    split_folders,
+)
 from facelib.data.ferplus import VOTES, VOTES_URL, fetch_votes, read_votes
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS, FerData, Split
 from facelib.errors import InputError
@@ -47,7 +56,7 @@ _BY_HAND = (
     f"https://www.kaggle.com/datasets/{KAGGLE[1]} (folders) in a browser, then run `facelib data import PATH`"
 )
 _HOW = f"run `facelib data fetch`, or {_BY_HAND}; or set FACELIB_FER2013 to the file or folder you have"
-_VERSION = 1  # of the cache's layout and of the readers: raise it when either gives something else
+_VERSION = 2  # of the cache's layout and of the readers: raise it when either gives something else
 
 
 def load_fer2013(
@@ -78,6 +87,31 @@ def load_fer2013(
         if source := _find(place):
             return _warn(_read(source, ferplus, progress))
     raise FileNotFoundError(f"FER-2013 is not in {' or '.join(map(str, places))}: {_HOW}")
+
+
+def load(dataset: str = "auto", n: int = 6000, seed: int = 0, votes: bool = False) -> FerData:
+    """The set that a command or a notebook works on.
+
+    dataset: "fer2013"; "toy", ``n`` synthetic faces drawn with ``seed``; or "auto", FER-2013 where it is and
+        else the synthetic faces. votes: FER-2013 counts only with the FER+ votes.
+
+    Raises FileNotFoundError or InputError for "fer2013" where it, or its votes, are missing.
+    """
+    from facelib.data.synthetic_faces import load_toyfaces  # imports OpenCV
+
+    if dataset != "toy":
+        try:
+            data = load_fer2013()
+            if data.train.votes is not None or not votes:
+                return data
+            if dataset == "fer2013":
+                raise InputError(
+                    f"{data.source} has no FER+ votes: put {VOTES} beside it, see data/README.md"
+                )
+        except FileNotFoundError:
+            if dataset == "fer2013":
+                raise
+    return load_toyfaces(n, seed)
 
 
 def import_fer2013(path: str | Path, ferplus: str | Path | None = None, progress: bool = True) -> FerData:
@@ -112,6 +146,36 @@ def fetch_fer2013() -> FerData:
         fetch_votes()
         return import_fer2013(folder)
     raise InputError(f"Kaggle did not give FER-2013 ({why}): {_BY_HAND}")
+
+
+def for_training(data: FerData, *measured: str) -> FerData:
+    """The set as a training needs it: where ``public_test`` is empty, a tenth of Training takes its place.
+
+    The tenth is drawn by label, always the same, among the images that stand once in Training; a note says
+    so. measured: other splits that are needed. Raises InputError where one of these or Training is empty.
+    """
+    for name in ("Training", *measured):
+        if not len(data.splits[name]):
+            raise InputError(f"{data.source}: has no rows in {name}, which is needed; give the whole set")
+    if len(data.public_test):
+        return data
+    groups, rng = duplicate_groups(data.train.images), np.random.default_rng(0)
+    once = np.bincount(groups)[groups] == 1
+    held = np.zeros(len(data.train), bool)
+    for label in np.unique(data.train.labels):
+        rows = rng.permutation(np.flatnonzero(once & (data.train.labels == label)))
+        held[rows[: max(len(rows) // 10, len(rows) > 1)]] = True
+    if not held.any():
+        raise InputError(f"{data.source}: has no PublicTest, and too few rows in Training to spare a tenth")
+    note = f"no PublicTest: {held.sum():,} of Training's {len(held):,} images are set aside for validation"
+    extra = {**data.extra, "notes": [*data.extra.get("notes", []), note]}
+    if "no_face" in extra:
+        flags = extra["no_face"]
+        parts = {"Training": flags["Training"][~held], "PublicTest": flags["Training"][held]}
+        extra["no_face"] = flags | parts
+    warnings.warn(note, stacklevel=2)
+    splits = data.train[~held], data.train[held], data.private_test
+    return FerData(*splits, data.name, f"{data.source}; {note}", data_digest(*splits), extra)
 
 
 def info() -> str:
@@ -175,11 +239,19 @@ def data_digest(*splits: Split) -> str:
 
 def _source(path: str | Path) -> Path:
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; to get FER-2013, {_HOW}")
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"{str(path)[:300]}: no such file or folder; to get FER-2013, {_HOW}")
+    if not path.is_dir():
+        files.check_file(path)
     if source := _find(path):
         return source
     wanted = ", ".join((*TABLES, *_ARCHIVES[:2], "fer2013.parquet"))
+    others = sorted(file.name for file in path.iterdir() if file.suffix in (".csv", ".zip", ".parquet"))
+    if others:
+        raise InputError(
+            f"{path}: holds no FER-2013 under its name but {', '.join(others)[:120]}; give the file itself, "
+            "with all its rows in one, or name it " + wanted
+        )
     raise InputError(f"{path}: holds no FER-2013; wanted is one of {wanted}, or folders train/ and test/")
 
 
@@ -190,7 +262,7 @@ def _find(place: Path) -> Path | None:
     for folder in (place, place / "fer2013"):
         if table := _find_table(folder, (*TABLES, *_ARCHIVES)):
             return table
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
+        if folder.is_dir() and 0 in (splits := set(split_folders(folder).values())) and len(splits) > 1:
             return folder
         if table := _find_table(folder, ("fer2013.parquet",)):
             return table
@@ -198,7 +270,12 @@ def _find(place: Path) -> Path | None:
 
 
 def _find_table(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    """The first of these files that is there; InputError for a pipe, a folder or a broken link there."""
+    for file in (folder / name for name in names):
+        if os.path.lexists(file):
+            files.check_file(file)
+            return file
+    return None
 
 
 def _beside(source: Path, names: tuple[str, ...]) -> Path | None:
@@ -213,11 +290,16 @@ def _beside(source: Path, names: tuple[str, ...]) -> Path | None:
 
 def _read(source: Path, ferplus: str | Path | None, progress: bool, keep: bool = False) -> FerData:
     """The source with its votes, through the cache. keep: a cache that cannot be written is an error."""
-    if ferplus is not None and not Path(ferplus).is_file():
+    if ferplus is not None and not os.path.lexists(ferplus):
         raise FileNotFoundError(f"{ferplus}: no such file; FER+ votes are at {VOTES_URL}")
     votes = Path(ferplus) if ferplus is not None else _beside(source, (VOTES,))
-    single = source.is_dir() or source.name.lower().endswith(ARCHIVES)
+    single = source.is_dir() or source.name.lower().endswith(files.ARCHIVES)
     table = _beside(source, (*TABLES, "fer2013.parquet")) if single else None
+    for file in (source, table):
+        if file and not file.is_dir():
+            files.check_form(file)
+    if votes:
+        files.check_form(votes, ".csv")
     digests = [_file_digest(file) if file else "none" for file in (source, votes, table)]
     rest = hashlib.sha256(repr((_VERSION, ferplus is not None, digests[1:])).encode()).hexdigest()
     cache = paths.data() / f"fer2013-{digests[0][:16]}-{rest[:8]}.npz"
@@ -263,16 +345,16 @@ def _store(cache: Path, data: FerData) -> None:
 def _load(cache: Path) -> FerData | None:
     """The set in a cache; None if there is none, or if it is damaged or of another version."""
     try:
-        with np.load(cache, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = files.read_arrays(cache, "")
         meta = json.loads(str(arrays["meta"]))
-        if meta["version"] != _VERSION:
+        shape = len(arrays["labels"]), 48, 48
+        if meta["version"] != _VERSION or (arrays["images"].shape, arrays["images"].dtype) != (shape, "u1"):
             return None
         whole = Split(arrays["images"], arrays["labels"].astype(np.int64), arrays.get("votes"))
         data = _splits(whole, arrays["counts"], arrays.get("no_face"))
         data.extra.update(order=meta["order"], notes=meta["notes"], cache=cache.name)
         return replace(data, source=meta["source"], digest=meta["digest"])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -283,27 +365,29 @@ def _memo() -> Path:
 def _imported(progress: bool) -> FerData | None:
     """What was imported last: from its cache, or read again from its source if the cache is gone."""
     memo = paths.read_json(_memo())
-    if not {"cache", "source", "ferplus"} <= memo.keys():
+    if not all(isinstance(memo.get(key), str) for key in ("cache", "source")):
         return None
+    ferplus = memo.get("ferplus") if isinstance(memo.get("ferplus"), str) else None
     data = _load(paths.data() / memo["cache"])
     if data is None and Path(memo["source"]).exists():
-        data = _read(Path(memo["source"]), memo["ferplus"], progress)
+        data = _read(Path(memo["source"]), ferplus, progress)
     return data
 
 
 def _file_digest(path: Path) -> str:
     """sha256 of a file, or of a folder's names and bytes; remembered by path, size and time of change."""
     index, name = paths.data() / "fer2013-digests.json", str(path.resolve())
-    files = list_folder(path) if path.is_dir() else [("", path)]
-    stats = [(rel, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for rel, file in files]
+    parts = list_folder(path) if path.is_dir() else [("", path)]
+    stats = [(rel, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for rel, file in parts]
     key = hashlib.sha256(repr(stats).encode()).hexdigest()
     known = paths.read_json(index).get(name)
-    if known and known[0] == key:
-        return known[1]
+    match known:
+        case [str(of), str(found)] if of == key:
+            return found
     if path.is_dir():
         total = hashlib.sha256()
-        for rel, file in files:
-            total.update(f"{rel}\0{paths.digest(file)}\0".encode())
+        for rel, file in parts:
+            total.update(os.fsencode(f"{rel}\0{paths.digest(file)}\0"))
         found = total.hexdigest()
     else:
         found = paths.digest(path)

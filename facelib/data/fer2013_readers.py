@@ -2,21 +2,17 @@
 
 A source is refused at its first fault, in one line that says where (file and line), what and what to do: a
 set that was read in part would give numbers that nobody can reproduce. Members of archives are read as
-streams and never extracted, so no path inside an archive can name a file outside it.
+streams and never extracted, so no path inside an archive can name a file outside it. A kilobyte can unpack to
+gigabytes: rows, lines, members and bytes have limits, which FER-2013 fills to a half at most.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import lzma
 import os
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
@@ -25,26 +21,35 @@ from typing import BinaryIO
 import numpy as np
 
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS
-from facelib.errors import InputError
+from facelib.files import (
+    AGAIN,
+    ARCHIVES,
+    MAX_VALUE,
+    Member,
+    blame,
+    check_file,
+    check_form,
+    fault,
+    open_archive,
+)
 
 SIDE = 48
 #: FER-2013's own names for its splits, in the order of its rows.
 USAGES = tuple(OFFICIAL_COUNTS)
+#: Folders that stand for a split, in small letters: index into ``USAGES``.
+SPLIT_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "publictest": 1}
+SPLIT_FOLDERS |= {"test": 2, "testing": 2, "privatetest": 2}
 #: The table, under the names it has in Kaggle's archives; train.csv and test.csv there are only parts of it.
 TABLES = ("fer2013.csv", "icml_face_data.csv")
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-MAX_PICTURE = 1 << 20  # bytes; a 48 x 48 picture takes 10 kB at most, whatever its format
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 BYTE_CODES = {str(value): value for value in range(256)}
 _LABEL_CODES = {str(label): label for label in range(len(EMOTIONS))}
 USAGE_CODES = {usage: index for index, usage in enumerate(USAGES)}
 _OFFICIAL = sum(map(sum, OFFICIAL_COUNTS.values()))  # rows
-_AGAIN = "download it again"
-# What a damaged file makes the parsers raise; pyarrow's errors derive from ValueError, OSError, RuntimeError.
-_DAMAGE = (
-    EOFError, OSError, RuntimeError, ValueError, csv.Error, lzma.LZMAError,
-    tarfile.TarError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+MAX_ROWS = 2 * _OFFICIAL
+MAX_PICTURES = 1 << 29  # bytes of all pictures together, encoded; as JPEG they have 60 MB
+MAX_SCANS = 100  # of a progressive JPEG, which has ten: each of them is decoded in full
+MAX_LINE = 1 << 17  # characters; a row has 9,300 at most
 
 
 @dataclass(frozen=True)
@@ -71,94 +76,82 @@ def read_rows(path: Path, progress: bool = True) -> Rows:
     name = path.name.lower()
     with blame(path):
         if path.is_dir():
-            files = [(name, partial(open, file, "rb")) for name, file in list_folder(path)]
-            return _read_pictures(files, path, progress)
+            notes: list[str] = []
+            files = [(name, partial(open, file, "rb")) for name, file in list_folder(path, notes)]
+            return _read_pictures(files, path, progress, notes)
+        check_form(path)
         if name.endswith(".csv"):
             with open(path, "rb") as stream:
                 return _read_table(stream, path, progress)
-        if name.endswith(".parquet"):
-            return _read_parquet(path, progress)
-        if name.endswith(ARCHIVES):
-            return _read_archive(path, progress)
-    remedy = "give a .csv, .zip, .tar.gz or .parquet file, or a folder"
-    raise _fault(path, "is not a form of FER-2013", remedy)
+        return (_read_parquet if name.endswith(".parquet") else _read_archive)(path, progress)
 
 
-def list_folder(folder: Path) -> list[tuple[str, str]]:
-    """The files under train/ and test/ as (path relative to the folder with "/", path), sorted."""
-    found = []
-    for top in ("test", "train"):
-        for root, _, files in os.walk(folder / top):
-            relative = Path(root).relative_to(folder).as_posix()
-            found += [(f"{relative}/{file}", f"{root}/{file}") for file in files]
+def split_folders(folder: Path) -> dict[str, int]:
+    """The folders in a folder that stand for splits: name -> index into ``USAGES``."""
+    found = {}
+    for entry in os.scandir(folder):
+        if (code := SPLIT_FOLDERS.get(entry.name.lower())) is not None:
+            if os.path.isdir(entry.path):
+                found[entry.name] = code
+            elif entry.is_symlink():
+                check_file(entry.path)  # says where the link leads
+    return found
+
+
+def list_folder(folder: Path, notes: list[str] | None = None) -> list[tuple[str, str]]:
+    """The pictures under train/ and the like as (path relative to the folder with "/", path), sorted.
+
+    Links are followed, but not back to a folder above; hidden files and folders are passed over. notes: gets
+    what else is. Raises InputError for what cannot be a picture where it stands.
+    """
+    found: list[tuple[str, str]] = []
+    total = 0
+
+    def walk(place: str, relative: str, above: tuple) -> None:
+        nonlocal total
+        here = os.stat(place)
+        above = (*above, (here.st_dev, here.st_ino))
+        for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
+            name = f"{relative}/{entry.name}"
+            if not os.path.isdir(entry.path):
+                if _place(name, folder):
+                    size = check_file(entry.path).st_size
+                    found.append((name, entry.path))
+                    total += size
+                    _check_picture(f"{folder}/{name}", size, total, len(found))
+            elif (there := os.stat(entry.path)) and (there.st_dev, there.st_ino) in above:
+                if notes is not None:
+                    notes.append(f"{folder}/{name}: a link back to a folder above it was passed over")
+            elif not entry.name.startswith("."):
+                walk(entry.path, name, above)
+
+    with blame(folder):
+        for top in sorted(split_folders(folder)):
+            walk(str(folder / top), top, ())
     return sorted(found)
 
 
-def match_rows(rows: Rows, reference: Rows) -> np.ndarray | None:
-    """Find each picture's row in the table it was made from: (n,) int64, or None if it is another set.
-
-    The comparison is by label, by what is known of the split, and by pixels: JPEG moves a pixel by a few
-    gray levels, two different faces differ by dozens. Exact duplicates share out their rows among them.
-    """
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-    from sklearn.metrics import pairwise_distances_argmin
-
-    def groups(r: Rows) -> np.ndarray:
-        # A test/ folder without prefixes was read as PrivateTest: there only "train or not" can be compared.
-        split = r.usages if 1 in rows.usages else (r.usages > 0)
-        return r.labels * 3 + split
-
-    if len(rows.labels) != len(reference.labels):
-        return None
-    mine, theirs = groups(rows), groups(reference)
-    matched = np.full(len(mine), -1)
-    for group in np.unique(mine):
-        here, there = np.flatnonzero(mine == group), np.flatnonzero(theirs == group)
-        if len(here) != len(there):
-            return None
-        # Means of 2 x 2 pixels: a quarter of the work, and JPEG's error is smaller in them.
-        small, wanted = (
-            r.images[index].reshape(-1, 24, 2, 24, 2).mean((2, 4), dtype=np.float32).reshape(-1, 576)
-            for r, index in ((rows, here), (reference, there))
-        )
-        nearest = pairwise_distances_argmin(small, wanted)
-        first = np.unique(nearest, return_index=True)[1]
-        late = np.setdiff1d(np.arange(len(here)), first)  # their row is taken by an equal picture
-        free = np.setdiff1d(np.arange(len(there)), nearest)
-        pairs = linear_sum_assignment(cdist(small[late], wanted[free], "cityblock"))
-        nearest[late[pairs[0]]] = free[pairs[1]]
-        if np.abs(small - wanted[nearest]).mean(1).max(initial=0) > 12:
-            return None
-        matched[here] = there[nearest]
-    return matched
+def _check_picture(where: str, size: int, total: int, count: int) -> None:
+    """Refuse what is no picture of 48 pixels by its size, and more than FER-2013 could have."""
+    if size > MAX_VALUE:
+        raise fault(where, "is too large for a 48 x 48 picture", "give the original pictures")
+    if total > MAX_PICTURES or count > MAX_ROWS:
+        what = f"with it there are {count:,} pictures of {total:,} bytes together"
+        raise fault(where, what, f"at most {MAX_ROWS:,} and {MAX_PICTURES:,} are read: give FER-2013 alone")
 
 
-def _collect(found: Iterable[tuple[bytes, int, int]], **facts) -> Rows:
+def _collect(found: Iterable[tuple[bytes, int, int]], source: object, **facts) -> Rows:
     """``Rows`` of (pixels, label, usage), without a Python object per pixel."""
     pixels, labels, usages = bytearray(), bytearray(), bytearray()
     for face, label, usage in found:
+        if len(labels) == MAX_ROWS:
+            what = f"has more than {MAX_ROWS:,} rows, FER-2013 {_OFFICIAL:,}"
+            raise fault(source, what, "give FER-2013 alone")
         pixels += face
         labels.append(label)
         usages.append(usage)
     images = np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
     return Rows(images, np.frombuffer(labels, np.uint8), np.frombuffer(usages, np.uint8), **facts)
-
-
-def _fault(where: object, what: str, remedy: str) -> InputError:
-    return InputError(" ".join(f"{where}: {what}; {remedy}".split()))
-
-
-@contextmanager
-def blame(name: object) -> Iterator[None]:
-    """Whatever a parser raises on a damaged file becomes one line with the file's name."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        why = str(error)[:120] or type(error).__name__
-        raise _fault(name, f"cannot be read: damaged or cut off? ({why})", _AGAIN) from error
 
 
 def known(table: dict[str, int], value: object, where: str, what: str) -> int:
@@ -167,8 +160,8 @@ def known(table: dict[str, int], value: object, where: str, what: str) -> int:
         return table[str(value).strip()]
     except KeyError:
         allowed = ", ".join(table) if len(table) < 10 else f"{next(iter(table))} to {len(table) - 1}"
-        remedy = f"allowed are {allowed}: correct it or {_AGAIN}"
-        raise _fault(where, f"unknown {what} {str(value)[:40]!r}", remedy) from None
+        remedy = f"allowed are {allowed}: correct it or {AGAIN}"
+        raise fault(where, f"unknown {what} {str(value)[:40]!r}", remedy) from None
 
 
 def _label(value: object, where: str) -> int:
@@ -179,12 +172,36 @@ def _usage(value: object, where: str) -> int:
     return known(USAGE_CODES, value, where, "usage")
 
 
-def _shown(rows: Iterable, path: object, progress: bool, total: int, unit: str = "row") -> Iterable:
+def _shown(rows: Iterable, path: object, progress: bool, total: int | None, unit: str = "row") -> Iterable:
     """The rows, with a bar on a terminal and silence in a log."""
     from tqdm import tqdm
 
     name = PurePath(str(path)).name
     return tqdm(rows, f"reading {name}", total, disable=None if progress else True, unit=unit)
+
+
+class _Lines:
+    """The lines of a text, none of them endless: a csv reader holds a whole row before it looks at it."""
+
+    def __init__(self, stream: BinaryIO, name: object):
+        self.name, self.number, self.length = name, 0, 0  # length: of the row, which may have several lines
+        self.text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(MAX_LINE)
+        self.number += 1
+        self.length += len(line)
+        if self.length >= MAX_LINE:
+            what = f"has more than {MAX_LINE:,} characters"
+            raise fault(f"{self.name}, line {self.number}", what, f"is this FER-2013's table? {AGAIN}")
+        if self.number > 2 * MAX_ROWS:
+            raise fault(self.name, f"has more than {2 * MAX_ROWS:,} lines", "give FER-2013's table")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def csv_rows(
@@ -194,33 +211,34 @@ def csv_rows(
 
     The standard library's reader and not a data frame's: it streams, and it knows the line it is on.
     """
-    reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
+    lines = _Lines(stream, name)
+    reader = csv.reader(lines, strict=True)
     try:
-        header = [title.strip().lower() for title in next(reader, [])]
+        header = [title.strip().lower() for title in next(filter(None, reader), [])]
         if not header:
-            raise _fault(name, "is empty", _AGAIN)
+            raise fault(name, "is empty", AGAIN)
         shown = ", ".join(header)[:80]
         if len(set(header)) < len(header):
-            raise _fault(f"{name}, line 1", f"a column stands twice in the header ({shown})", remedy)
+            raise fault(f"{name}, line 1", f"a column stands twice in the header ({shown})", remedy)
         if not {title.lower() for title in columns} <= set(header):
-            raise _fault(f"{name}, line 1", f"the columns are {shown} and not {', '.join(columns)}", remedy)
+            raise fault(f"{name}, line 1", f"the columns are {shown} and not {', '.join(columns)}", remedy)
         places = [header.index(title.lower()) for title in columns]
         empty = True
         for fields in reader:
-            where = f"{name}, line {reader.line_num}"
+            where, lines.length = f"{name}, line {reader.line_num}", 0
             if not fields:  # a blank line, as editors leave one at the end
                 continue
             if len(fields) != len(header):
-                raise _fault(where, f"{len(fields)} fields instead of {len(header)}", f"cut off? {_AGAIN}")
+                raise fault(where, f"{len(fields)} fields instead of {len(header)}", f"cut off? {AGAIN}")
             if [value.strip().lower() for value in fields] == header:
                 remedy = "two files in one? delete the repeated part"
-                raise _fault(where, "the header stands here again", remedy)
+                raise fault(where, "the header stands here again", remedy)
             empty = False
             yield where, [fields[place] for place in places]
         if empty:
-            raise _fault(name, "has a header and no rows", _AGAIN)
+            raise fault(name, "has a header and no rows", AGAIN)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise _fault(f"{name}, line {reader.line_num + 1}", f"is not CSV text ({error})", _AGAIN) from error
+        raise fault(f"{name}, line {reader.line_num + 1}", f"is not CSV text ({error})", AGAIN) from error
 
 
 def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
@@ -228,8 +246,11 @@ def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
     remedy = f"take fer2013.csv ({_OFFICIAL:,} rows) of Kaggle, not train.csv or test.csv"
     rows = csv_rows(stream, name, ("emotion", "pixels", "Usage"), remedy)
     return _collect(
-        (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
-        for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
+        (
+            (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
+            for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
+        ),
+        name,
     )
 
 
@@ -237,7 +258,7 @@ def _pixels(text: str, where: str) -> bytes:
     """The 2,304 gray values of a row of the table."""
     # Five times faster than a loop over the values. fromstring stops at the first thing that is no number,
     # hence the test for digits; whatever fails here is looked at again below, value by value.
-    if text.isascii() and text.replace(" ", "").isdigit():
+    if text.isascii() and not text.encode().translate(None, b"0123456789 "):
         values = np.fromstring(text, np.int64, sep=" ")
         if len(values) == SIDE * SIDE and values.max() < 256 and values.min() >= 0:
             return values.astype(np.uint8).tobytes()
@@ -245,36 +266,98 @@ def _pixels(text: str, where: str) -> bytes:
     for value in values:
         if not (value.isascii() and value.isdigit() and int(value[:9]) < 256):
             what = f"pixel value {value[:40]!r} is not a whole number from 0 to 255"
-            raise _fault(where, what, f"correct it or {_AGAIN}")
+            raise fault(where, what, f"correct it or {AGAIN}")
     if len(values) != SIDE * SIDE:
         what = f"{len(values)} pixels instead of {SIDE * SIDE} (48 x 48)"
-        raise _fault(where, what, f"all images have one size: correct the row or {_AGAIN}")
+        raise fault(where, what, f"all images have one size: correct the row or {AGAIN}")
     return bytes(map(int, values))
 
 
 def _read_parquet(path: Path, progress: bool) -> Rows:
     """Columns image (an encoded 48 x 48 picture), emotion, usage; other columns are ignored."""
+    rows = parquet_rows(path, ("image", "emotion", "usage"))
+    return _collect(
+        (
+            (_decode(image, where), _label(emotion, where), _usage(usage, where))
+            for where, (image, emotion, usage) in _shown(rows, path, progress, None)
+        ),
+        path,
+    )
+
+
+def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple]]:
+    """Rows of a parquet file as ("file, row n", the values of ``columns`` in that order).
+
+    A column ``image`` may also be a struct with ``bytes``, as Hugging Face writes pictures. A dictionary or
+    run lengths let a kilobyte stand for gigabytes: texts stay in their dictionary until a few rows of them
+    are wanted, and no value is larger than a picture. Raises InputError for a damaged or foreign file.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    columns = ["image", "emotion", "usage"]
-    with pq.ParquetFile(path) as file:
-        names, count = file.schema_arrow.names, file.metadata.num_rows
-        if not set(columns) <= set(names):
-            raise _fault(path, f"the columns are {', '.join(names)[:80]}", f"needed are {', '.join(columns)}")
-        if not count:
-            raise _fault(path, "has no rows", _AGAIN)
-        rows = (row for batch in file.iter_batches(1024, columns=columns) for row in batch.to_pylist())
-        numbered = ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-        return _collect(
-            (_decode(row["image"], where), _label(row["emotion"], where), _usage(row["usage"], where))
-            for where, row in _shown(numbered, path, progress, count)
-        )
+    with blame(path):
+        meta = pq.read_metadata(path)
+        schema = meta.schema.to_arrow_schema()
+        if not set(columns) <= set(schema.names):
+            what = f"the columns are {', '.join(schema.names)[:80]}"
+            raise fault(path, what, f"needed are {', '.join(columns)}: rename or add them")
+        if len(set(schema.names)) < len(schema.names):
+            raise fault(path, "a column stands twice", AGAIN)
+        if not meta.num_rows:
+            raise fault(path, "has no rows", AGAIN)
+        if meta.num_rows > MAX_ROWS:
+            raise fault(path, f"has {meta.num_rows:,} rows", f"at most {MAX_ROWS:,} are read")
+        leaves = {name: name for name in columns}
+        for name in columns:
+            kind = schema.field(name).type
+            if name == "image" and pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+                leaves[name], kind = "image.bytes", kind.field("bytes").type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if pa.types.is_nested(kind) or (name == "image" and not _is_text(kind)):
+                wanted = "an encoded picture, or a struct with bytes" if name == "image" else "one value"
+                raise fault(path, f"the column {name} holds {kind}"[:160], f"wanted is {wanted} in each row")
+        places = {meta.schema.column(i).path: i for i in range(meta.num_columns)}
+        used = [places[leaf] for leaf in leaves.values()]
+        groups = (meta.row_group(i) for i in range(meta.num_row_groups))
+        size = sum(group.column(i).total_uncompressed_size for group in groups for i in used)
+        if size > MAX_PICTURES:
+            raise fault(path, f"unpacks to {size:,} bytes", f"at most {MAX_PICTURES:,} are read")
+        stored = [meta.schema.column(i) for i in used]
+        texts = [each.path for each in stored if each.physical_type == "BYTE_ARRAY"]
+        number = 0
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            for batch in file.iter_batches(64, columns=list(leaves.values()), use_threads=False):
+                values = []
+                for name in columns:
+                    column = batch.column(name)
+                    column = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+                    inner = column.dictionary if pa.types.is_dictionary(column.type) else column
+                    longest = pc.max(pc.binary_length(inner)).as_py() if _is_text(inner.type) else 0
+                    if (longest or 0) > MAX_VALUE:
+                        where = f"{path}, near row {number + 1}"
+                        raise fault(where, f"a value of {name} has {longest:,} bytes", AGAIN)
+                    values.append(column.to_pylist())
+                for row in zip(*values, strict=True):
+                    number += 1
+                    yield f"{path}, row {number}", row
+
+
+def _is_text(kind) -> bool:
+    import pyarrow as pa
+
+    t = pa.types
+    return t.is_binary(kind) or t.is_large_binary(kind) or t.is_string(kind) or t.is_large_string(kind)
 
 
 def _decode(data: object, where: str) -> bytes:
     """The 2,304 gray values of an encoded picture."""
     from PIL import Image
 
+    if not isinstance(data, bytes):
+        raise fault(where, f"holds no picture but {str(data)[:40]!r}", f"correct it or {AGAIN}")
+    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise fault(where, f"is a picture of {scans:,} scans", "save it anew")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             size = picture.size  # from the header: nothing large is ever decoded
@@ -282,101 +365,95 @@ def _decode(data: object, where: str) -> bytes:
                 return picture.convert("L").tobytes()
     except Exception as error:  # noqa: BLE001 - Pillow raises a dozen types on damaged pictures
         why = "cannot be decoded" if "cannot identify" in str(error) else str(error)[:80]
-        raise _fault(where, f"is not a readable picture ({why})", f"delete it or {_AGAIN}") from None
+        raise fault(where, f"is not a readable picture ({why})", f"delete it or {AGAIN}") from None
     what = f"is {size[0]} x {size[1]} pixels and not 48 x 48"
-    raise _fault(where, what, "give the original pictures, unresized")
-
-
-Member = tuple[str, Callable[[], BinaryIO]]  # a file's name and how to open it
+    raise fault(where, what, "give the original pictures, unresized")
 
 
 def _read_archive(path: Path, progress: bool) -> Rows:
     """A zip or tar of Kaggle: the table where there is one, else the folders of pictures."""
-    with _open_archive(path) as members:
-        for name, _ in members:
-            inside = PurePosixPath(name.replace("\\", "/"))
-            if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:", name):
-                what = f"the member {name[:80]!r} points outside the archive"
-                raise _fault(path, what, f"do not trust it: {_AGAIN}")
+    with open_archive(path, lambda name: bool(SPLIT_FOLDERS.keys() & name.lower().split("/"))) as members:
         for wanted in TABLES:
             for name, opener in members:
                 if PurePosixPath(name).name == wanted and "__MACOSX" not in name:
                     with opener() as stream:
                         return _read_table(stream, f"{path}/{name}", progress)
+        inner = [name for name, _ in members if name.lower().endswith((*ARCHIVES, ".parquet"))]
+        if inner and not any(_place(name, path) for name, _ in members):
+            what = f"holds neither table nor pictures but {inner[0][:80]}"
+            raise fault(path, what, "unpack it and give that file")
         return _read_pictures(members, path, progress)
 
 
-@contextmanager
-def _open_archive(path: Path) -> Iterator[list[Member]]:
-    """The files in an archive, in its order."""
-    if path.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            files = [member for member in archive.infolist() if not member.is_dir()]
-            yield [(member.filename, partial(archive.open, member)) for member in files]
-    else:
-        with tarfile.open(path) as archive:
-            files = [member for member in archive if member.isfile()]
-            yield [(member.name, partial(archive.extractfile, member)) for member in files]
-
-
-def _read_pictures(members: Iterable[Member], source: Path, progress: bool) -> Rows:
+def _read_pictures(
+    members: Iterable[Member], source: Path, progress: bool, notes: Iterable[str] = ()
+) -> Rows:
     """Kaggle's folders: train/<emotion>/*, test/<emotion>/*, with the split as the file name's prefix.
 
-    The rows are sorted by split, number in the file name, label and name.
+    Where there is a folder for validation as well, the folders alone tell the split. The rows are sorted by
+    split, number in the file name, label and name.
     """
     chosen = [(*place, name, opener) for name, opener in members if (place := _place(name, source))]
-    if {top for top, *_ in chosen} != {"train", "test"}:
+    notes, found = list(notes), {code for code, *_ in chosen}
+    if 0 not in found or len(found) < 2:
         what = "holds neither fer2013.csv nor pictures in train/<emotion>/ and test/<emotion>/"
-        raise _fault(source, what, "give the archive or the folder as it comes from Kaggle")
-    one_test = any(top == "test" and usage is None for top, usage, *_ in chosen)
-    notes = []
+        raise fault(source, what, "give the archive or the folder as it comes from Kaggle")
+    three = 1 in found
+    one_test = not three and any(code == 2 and usage is None for code, usage, *_ in chosen)
     if one_test:
-        count = sum(top == "test" for top, *_ in chosen)
+        count = sum(code == 2 for code, *_ in chosen)
         notes.append(
             f"{source}: the file names under test/ do not tell PublicTest from PrivateTest; all {count:,} "
             "test pictures are in private_test and public_test is empty"
         )
+    if three:
+        notes.append(f"{source}: the folder for validation is public_test, and test/ is private_test")
+    if three and 2 not in found:
+        notes[-1] = f"{source}: the folder for validation is public_test; without test/ private_test is empty"
 
-    def split(top: str, usage: str | None) -> int:
-        return 0 if top == "train" else 2 if one_test else USAGE_CODES[usage]
+    def split(code: int, usage: str | None) -> int:
+        return code if three or one_test or not code else USAGE_CODES[usage]
 
     chosen.sort(key=lambda each: (split(*each[:2]), *each[2:-1]))
+    total = 0
+
+    def pixels(opener: Callable[[], BinaryIO], where: str) -> bytes:
+        nonlocal total
+        with opener() as stream:
+            data = stream.read(MAX_VALUE + 1)
+        total += len(data)
+        _check_picture(where, len(data), total, len(chosen))
+        return _decode(data, where)
+
     return _collect(
         (
-            (_picture(opener, f"{source}/{name}"), label, split(top, usage))
-            for top, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
+            (pixels(opener, f"{source}/{name}"), label, split(code, usage))
+            for code, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
         ),
+        source,
         pictures=True,
         notes=notes,
     )
 
 
-def _picture(opener: Callable[[], BinaryIO], where: str) -> bytes:
-    with opener() as stream:
-        data = stream.read(MAX_PICTURE + 1)
-    if len(data) > MAX_PICTURE:
-        raise _fault(where, "is too large for a 48 x 48 picture", "give the original pictures")
-    return _decode(data, where)
-
-
-def _place(name: str, source: Path) -> tuple[str, str | None, int, int] | None:
-    """What a member's name tells: train or test, usage or None, number, label; None for other files."""
+def _place(name: str, source: Path) -> tuple[int, str | None, int, int] | None:
+    """What a member's name tells: its folder's split, usage or None, number, label; None for other files."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    top = next((i for i, part in enumerate(parts[:-1]) if part in ("train", "test")), None)
-    file = parts[-1]
-    left_by_systems = file.startswith(".") or file.lower() in ("thumbs.db", "desktop.ini")
-    if top is None or "__MACOSX" in parts or left_by_systems:
+    top = next((i for i, part in enumerate(parts[:-1]) if part.lower() in SPLIT_FOLDERS), None)
+    if top is None or "__MACOSX" in parts or any(part.startswith(".") for part in parts[top:]):
         return None
-    where = f"{source}/{name}"
+    file, code, where = parts[-1], SPLIT_FOLDERS[parts[top].lower()], f"{source}/{name}"
+    if file.lower() in ("thumbs.db", "desktop.ini"):  # left by systems, as hidden files are
+        return None
     if len(parts) != top + 3:
-        raise _fault(where, "does not stand in train/<emotion>/ or test/<emotion>/", "remove it")
+        raise fault(where, f"does not stand in {parts[top]}/<emotion>/", "remove it")
     folder = parts[top + 1].lower()
     if folder not in EMOTIONS:
-        raise _fault(where, f"unknown emotion {folder!r}", f"the folders are {', '.join(EMOTIONS)}")
+        raise fault(where, f"unknown emotion {folder!r}", f"the folders are {', '.join(EMOTIONS)}")
     prefix = re.match(rf"({'|'.join(USAGES)})_", file)
     usage = prefix[1] if prefix else None
-    if usage and (usage == "Training") != (parts[top] == "train"):
+    if usage and code != 1 and (usage == "Training") != (code == 0):
         remedy = "splits would mix: put it back in its folder"
-        raise _fault(where, f"a {usage} picture in {parts[top]}/", remedy)
+        raise fault(where, f"a {usage} picture in {parts[top]}/", remedy)
     digits = re.findall(r"\d+", PurePosixPath(file).stem)
-    return parts[top], usage, int(digits[-1]) if digits else -1, EMOTIONS.index(folder)
+    return code, usage, int(digits[-1][:18]) if digits else -1, EMOTIONS.index(folder)

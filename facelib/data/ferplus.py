@@ -9,11 +9,12 @@ import numpy as np
 
 from facelib import paths
 from facelib.data.duplicates import leaked_rows
-from facelib.data.fer2013_readers import BYTE_CODES, USAGE_CODES, blame, csv_rows, known
+from facelib.data.fer2013_readers import BYTE_CODES, USAGE_CODES, csv_rows, known
 from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, FerData, Split
-from facelib.errors import InputError
+from facelib.files import blame
 
 VOTES = "fer2013new.csv"
+VOTES_SHA256 = "9206e20d62f56475939f516847d61753e4860caeac9718b560129541b776fc2c"
 VOTES_URL = "https://raw.githubusercontent.com/microsoft/FERPlus/master/fer2013new.csv"
 
 
@@ -39,16 +40,11 @@ def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fetch_votes() -> None:
-    """FER+'s table from GitHub into ``paths.data()``, checked; FER-2013 is of use without it, so no error."""
+    """FER+'s table from GitHub into ``paths.data()``, verified; FER-2013 is of use without, so no error."""
     import pooch
 
     with suppress(Exception):
-        where = paths.data()
-        file = Path(pooch.retrieve(VOTES_URL, known_hash=None, fname=VOTES, path=where, progressbar=True))
-        try:
-            read_votes(file)
-        except InputError:
-            file.unlink()
+        pooch.retrieve(VOTES_URL, VOTES_SHA256, VOTES, paths.data(), progressbar=True)
 
 
 def emotion_votes(votes: np.ndarray) -> np.ndarray:

@@ -8,12 +8,15 @@ one person or one photograph share a number; a group is never divided between tr
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from facelib.data.fer2013_readers import FORMATS, MAX_PICTURES, parquet_rows
 from facelib.errors import InputError
+from facelib.files import check_form
 from facelib.paths import data
 
 #: People from this age on count as adults where results are given; labels of young children are ambiguous.
@@ -37,23 +40,33 @@ def read_table(path: str | Path | None):
     import pandas as pd
 
     path = Path(path) if path else data() / "utkface64.parquet"
-    if not path.is_file():
+    columns = ["image", "gender", "age", "group"]
+    if not os.path.lexists(path):
         raise InputError(f"{path}: no such file; gender needs UTKFace as a parquet file (see data/README.md)")
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no parquet file ({error}); make it again") from None
-    missing = {"image", "gender", "age", "group"} - set(table.columns)
-    if missing:
-        raise InputError(f"{path}: has no column {', '.join(sorted(missing))}; see data/README.md")
-    return table
+    check_form(path, ".parquet")
+    rows, size = [], 0
+    for where, row in parquet_rows(path, tuple(columns)):
+        whole = isinstance(row[0], bytes) and all(isinstance(each, int) for each in row[2:])
+        if not whole or row[1] not in ("man", "woman"):
+            raise InputError(f"{where}: is not picture, man or woman, age and group; see data/README.md")
+        rows.append(row)
+        size += len(row[0])
+        if size > MAX_PICTURES:
+            raise InputError(f"{where}: more than {MAX_PICTURES:,} bytes of pictures; give UTKFace alone")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def decode(content: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
+    """(H, W, 3) uint8 RGB, of at most 1,024 pixels a side. Raises InputError for what is no such picture."""
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if max(picture.size) > 1024:
+                raise ValueError(f"{picture.size[0]} x {picture.size[1]} pixels")
+            return np.asarray(picture.convert("RGB"))
+    except Exception as error:  # noqa: BLE001 - Pillow raises a dozen types on damaged pictures
+        raise InputError(f"a face of UTKFace's table is damaged ({str(error)[:80]}); make it again") from None
 
 
 def held_out(groups: np.ndarray, seed: int = 0) -> np.ndarray:

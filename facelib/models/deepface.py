@@ -131,3 +131,15 @@ def _find(task: str) -> Path:
         f"DeepFace's {task} weights are not here: run `facelib data fetch deepface-{task}`, "
         f"or put {name} into {folders[0]}"
     )
+
+
+def stages(model) -> list[tuple[str, int, int, int]]:
+    """A Keras model as ``plots.network_diagrams`` draws it: (name, side, channels, parameters) of its input
+    and of each layer that has parameters."""
+    found = [("input", model.input_shape[1], model.input_shape[3], 0)]
+    for layer in model.layers:
+        shape = layer.output.shape
+        if layer.count_params():
+            name = f"conv {layer.kernel_size[0]}" if len(shape) == 4 else "dense"
+            found.append((name, shape[1] if len(shape) == 4 else 1, shape[-1], layer.count_params()))
+    return found

@@ -231,11 +231,7 @@ def load_network(task: str, run: str | Path | None = None):
     """The keras.Model of a task, "vqvae" or "prior": the shipped one, or that of a finished run's folder."""
     if run is None:
         return registry.load_shipped(task)
-    weights = weights_file(task, run)
-    try:
-        return registry.build(task, weights)
-    except ValueError:
-        raise InputError(f"{weights}: are not the weights of a {task}") from None
+    return registry.build(task, weights_file(task, run))
 
 
 def weights_file(task: str, run: str | Path | None = None) -> Path:

@@ -1,7 +1,7 @@
 """Shipped networks by name: their weights and cards, verified downloads, and how they become callable.
 
 Nothing is downloaded without being asked for (``facelib data fetch NAME``), and nothing that was downloaded
-is used before its size and digest are what the publisher's file has, where that is known.
+is used before its digest is what the publisher's file has.
 
 A network ships in two forms from one training run: as Keras weights (half precision, to study and to train
 on) and as an ONNX model over the same numbers. ONNX Runtime runs it, twice as fast as Keras, whose
@@ -12,9 +12,8 @@ holds both to each other.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,9 +24,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.errors import InputError
+from facelib.files import blame, check_file, read_record
 from facelib.models.emotion import BRANCHES, emotion_network, two_branch_network
 from facelib.models.gender import gender_network
-from facelib.paths import WEIGHTS, atomic_write, data
+from facelib.paths import WEIGHTS, atomic_write, data, digest
 
 if TYPE_CHECKING:
     import keras
@@ -35,15 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Download:
-    """A file that others publish. size and digests: None where the publisher's are not known to us."""
+    """A file that others publish, with its digest; size: bytes, None where it is not known to us."""
 
     folder: str
     name: str
     url: str
     what: str
+    sha256: str
     size: int | None = None
-    sha256: str | None = None
-    git_blob: str | None = None  # the id that `git hash-object FILE` prints
 
     @property
     def path(self) -> Path:
@@ -65,46 +64,47 @@ DOWNLOADS = {
         "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
         "face_detection_yunet_2023mar.onnx",
         "YuNet face detector (OpenCV Zoo, MIT)",
-        size=232_589,
-        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        232_589,
     ),
     "deepface-emotion": Download(
         "deepface",
         "facial_expression_model_weights.h5",
         _DEEPFACE + "facial_expression_model_weights.h5",
         "DeepFace's emotion network (MIT)",
-        size=5_978_744,
-        git_blob="9802fbb4785afcc9647aa348ae9253d94205e57e",
+        "e8e8851d3fa05c001b1c27fd8841dfe08d7f82bb786a53ad8776725b7a1e824c",
+        5_978_744,
     ),
     "deepface-gender": Download(
         "deepface",
         "gender_model_weights.h5",
         _DEEPFACE + "gender_model_weights.h5",
         "DeepFace's VGG-Face gender network (MIT; about 540 MB)",
+        "45513ce5678549112d25ab85b1926fb65986507d49c674a3d04b2ba70dba2eb5",
+    ),
+    "sface": Download(
+        "models",
+        "face_recognition_sface_2021dec.onnx",
+        "https://github.com/opencv/opencv_zoo/raw/main/models/face_recognition_sface/"
+        "face_recognition_sface_2021dec.onnx",
+        "SFace face recogniser (OpenCV Zoo, Apache-2.0; 39 MB)",
+        size=38_696_353,
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
     ),
 }
+#: Digests of YuNet files that OpenCV is known to read.
+_YUNETS = (
+    DOWNLOADS["yunet"].sha256,
+    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",  # face_detection_yunet_2026may.onnx
+)
 
 
 def fault(item: Download, path: Path) -> str | None:
-    """Why ``path`` cannot be the published file, or None if nothing speaks against it."""
-    content_size = path.stat().st_size
-    if item.size is not None and content_size != item.size:
-        return f"has {content_size:,} bytes, the published file {item.size:,}"
-    if item.sha256 is not None:
-        with open(path, "rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != item.sha256:
-                return "has another sha256 than the published file"
-    if item.git_blob is not None:
-        blob = hashlib.sha1(f"blob {content_size}\0".encode())
-        blob.update(path.read_bytes())
-        if blob.hexdigest() != item.git_blob:
-            return "is not the published file (its git blob id differs)"
-    if item.size is None:
-        # What we know no digest of is at least held to its format, so that a login page does not pass.
-        with open(path, "rb") as stream:
-            if stream.read(8) != b"\x89HDF\r\n\x1a\n":
-                return "is no HDF5 file"
-    return None
+    """Why ``path`` cannot be the published file, or None if it is."""
+    size = check_file(path).st_size
+    if item.size not in (None, size):
+        return f"has {size:,} bytes, the published file {item.size:,}"
+    return None if digest(path) == item.sha256 else "has another sha256 than the published file"
 
 
 def fetch(name: str, progress: bool | None = None) -> Path:
@@ -157,12 +157,41 @@ def locate(name: str) -> Path:
     return item.path
 
 
+def check_detector(path: Path) -> None:
+    """Refuse a detector's file that OpenCV cannot read: a damaged one ends the process, without a word.
+
+    A known file is told by its digest; another one is tried in a process of its own. Raises InputError.
+    """
+    advice = "`facelib data fetch yunet` brings a whole one"
+    with blame(path, advice):
+        if check_file(path).st_size > 1 << 26:
+            raise ValueError("too large for a YuNet model")
+        found = digest(path)
+    if found not in _YUNETS:
+        if Path(path) == DOWNLOADS["yunet"].path:
+            raise InputError(f"{path}: is damaged (its sha256 is not the published file's); {advice}")
+        if not _is_read(str(path), found):
+            raise InputError(f"{path}: OpenCV cannot read it as a YuNet model; {advice}")
+
+
+@functools.cache
+def _is_read(path: str, digest: str) -> bool:
+    """Whether OpenCV reads a detector's file. digest: of its content, so that a new one is tried again."""
+    code = "import sys, cv2, numpy; model = cv2.FaceDetectorYN.create(sys.argv[1], '', (32, 32)); "
+    code += "model.detect(numpy.zeros((32, 32, 3), numpy.uint8))"
+    try:  # -P: nothing is imported from the working directory
+        done = subprocess.run([sys.executable, "-P", "-c", code, path], capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
 def card(name: str) -> dict:
     """The model card of shipped weights: architecture, parameters, data, seed, command, metrics, limits."""
     path = WEIGHTS / f"{name}.json"
     if not path.is_file():
         raise InputError(f"no weights called {name!r} are shipped; there are {', '.join(shipped())}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_record(path, "install facelib again", "architecture", "weights_digest")
 
 
 def digests(*names: str) -> str:
@@ -231,10 +260,30 @@ def load_shipped(task: str, mixed_precision: bool = False) -> keras.Model:
 def build(architecture: str, weights: Path, mixed_precision: bool = False) -> keras.Model:
     """The Keras model of an architecture's name, with the weights of a file; mixed_precision: computing in
     bfloat16 where that is fast, beside a training."""
+    known = architectures()
+    if architecture not in known:
+        raise InputError(f"{weights}: is of a network {str(architecture)[:40]!r}, which is none of ours")
     with precision_policy(mixed_precision):
-        model = architectures()[architecture]()
-    model.load_weights(weights)
+        model = known[architecture]()
+    load_weights(model, weights)
     return model
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Give a network the weights of a file. Raises InputError, in one line that names the file, for a damaged
+    one, one of another network, and one whose numbers are not all finite."""
+    import h5py
+
+    with blame(path, "make it again, or take it from where it is whole"):
+        check_file(path)
+        sizes: list[int] = []
+        with h5py.File(path) as stored:
+            stored.visititems(lambda _, item: sizes.append(getattr(item, "size", 0) or 0))
+        if sum(sizes) > 8 * model.count_params() + 1_000_000:  # weights, the optimizer's moments and averages
+            raise ValueError(f"{sum(sizes):,} numbers, the network has {model.count_params():,}")
+        model.load_weights(path)
+        if not all(np.isfinite(values).all() for values in model.get_weights()):
+            raise ValueError("numbers that are not finite")
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class VectorQuantizer(layers.Layer):
         self.codebook = self.add_weight((codes, width), spread, name="codebook", **fixed)
         self.counts = self.add_weight((codes,), "ones", name="counts", **fixed)  # N_i
         self.sums = self.add_weight((codes, width), "zeros", name="sums", **fixed)  # m_i
-        self.sums.assign(self.codebook)
+        self.sums.assign(1.0 * self.codebook)  # an array of its own: JAX hands each over once
         self.started = self.add_weight((), "zeros", name="started", **fixed)
 
     def call(self, z, training=False):

@@ -249,3 +249,20 @@ def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
     for axis in axes[::2]:
         axis.legend(frameon=False, fontsize=9, loc="lower left")
     return figure
+
+
+def expression(
+    units: Mapping[str, float], networks: Mapping[str, confusion.Predict], person: int = 12
+) -> Figure:
+    """One synthetic face with these action units, and what each of some networks says of it, as bars."""
+    face = confusion.draw([units], [person])[0]  # (1, 48, 48)
+    titles = ["the face", *networks]
+    figure, axes = plots.small_multiples(titles, 2.2 + 2.9 * len(networks), 2.6, frame="bottom", dpi=90)
+    plots.show(axes[0], face[0])
+    for axis, predict in zip(axes[1:], networks.values(), strict=True):
+        probabilities = predict(face[..., None].astype(np.float32) / 255)[0]
+        bars = axis.barh(range(_K), probabilities, color=COLOURS, height=0.72)
+        axis.bar_label(bars, [f"{p:.0%}" for p in probabilities], padding=3, fontsize=8.5)
+        axis.set_yticks(range(_K), EMOTIONS, fontsize=9)
+        axis.set(ylim=(_K - 0.5, -0.5), xlim=(0, 1.15), xticks=[])
+    return figure

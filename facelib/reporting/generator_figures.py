@@ -29,8 +29,8 @@ def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Fig
     """
     strips = [_strip(each, enlarge, gap) for each in rows.values()]
     height, width = len(strips) * strips[0].shape[0], max(strip.shape[1] for strip in strips)
-    inches = min(width / 110, plots.WIDTH - 1.2)  # the names take the rest
-    figure = plots.sheet(1.2 + inches, 0.15 + inches * height / width)
+    inches = min(width / 110, plots.WIDTH - 1.4)  # the names take the rest
+    figure = plots.sheet(1.4 + inches, 0.15 + inches * height / width)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, strip) in zip(axes, zip(rows, strips, strict=True), strict=True):
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
@@ -148,7 +148,7 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """
     from matplotlib.colors import to_rgb
 
-    figure, axes = plots.small_multiples([""] * len(maps), 1.55 * len(maps), 1.75, frame="none")
+    figure, axes = plots.small_multiples([""] * len(maps), 1.55 * len(maps), 1.85, frame="none")
     for axis, (name, (face, share)) in zip(axes, maps.items(), strict=True):
         colour = COLOUR[name]
         large = np.kron(share, np.ones((face.shape[0] // share.shape[0],) * 2))[..., None]

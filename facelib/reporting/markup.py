@@ -23,9 +23,10 @@ from babel.numbers import format_decimal
 from markdown_it import MarkdownIt
 
 _KEYS = "title|subtitle|abstract|figure|table|note|caption|alt|from|align|width"
-_REFERENCE = re.compile(r"\[(?P<cited>@[\w-]+(?:; ?@[\w-]+)*)\]|@(?P<ref>(?:fig|tab|sec):[\w-]+)")
+_REFERENCE = re.compile(r"(?<!\\)(?:\[(?P<cited>@[\w-]+(?:; ?@[\w-]+)*)\]|@(?P<ref>(?:fig|tab|sec):[\w-]+))")
 #: A space that a line must not break at; a narrow one.
 NBSP, THIN = "\u00a0", "\u202f"
+JOINERS = "\u200c\u200d"  # Persian and Indian names want them
 
 
 @dataclass
@@ -86,7 +87,8 @@ def _block(chunk: str) -> Block:
         block, name = Block(key[1]), ""
         for line in lines:
             if line.startswith("|"):
-                block.rows.append([cell.strip() for cell in line.strip("|").split("|")])
+                cells = re.split(r"(?<!\\)\|", line.removeprefix("|").removesuffix("|"))
+                block.rows.append([cell.strip() for cell in cells])
             elif found := re.match(rf"({_KEYS}): (.*)", line):
                 name, block.fields[found[1]] = found[1], found[2]
             else:
@@ -111,8 +113,24 @@ def _reference(state, silent: bool) -> bool:
     return bool(found)
 
 
-_MARKDOWN = MarkdownIt("zero").enable(["backticks", "emphasis", "link"])
+_MARKDOWN = MarkdownIt("zero").enable(["escape", "backticks", "emphasis", "link"])
 _MARKDOWN.inline.ruler.before("link", "reference", _reference)
+
+
+def escaped(given: object) -> object:
+    """What a file of measurements or authors says, so that its texts mean themselves and nothing in markup.
+
+    Texts within lists and dicts too: in one line, without invisible characters, with a backslash before what
+    would begin emphasis, code, a link, a reference or a table's next cell.
+    """
+    if isinstance(given, dict):
+        return {key: escaped(value) for key, value in given.items()}
+    if isinstance(given, list):
+        return [escaped(value) for value in given]
+    if not isinstance(given, str):
+        return given
+    shown = (each for each in " ".join(given.split()) if each.isprintable() or each in JOINERS)
+    return re.sub(r"[\\`*\[\]|@]|(?<!\w)_|_(?!\w)", r"\\\g<0>", "".join(shown))
 
 
 # --- typography ------------------------------------------------------------------------------------------

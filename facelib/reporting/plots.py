@@ -84,7 +84,8 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
 def _captions(face: Face) -> list[str]:
     lines = []
     if face.emotion:
-        lines.append(f"{face.emotion} {face.emotions[face.emotion]:.0%}")
+        track = f"{face.track}: " if getattr(face, "track", 0) else ""  # a film's faces have numbers
+        lines.append(f"{track}{face.emotion} {face.emotions[face.emotion]:.0%}")
     if face.gender:
         lines.append(f"{face.gender} {face.genders[face.gender]:.0%}")
     return [line.replace("\u00a0", " ") for line in say(lines)]  # Pillow's letters lack that space

@@ -367,6 +367,40 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     return figure
 
 
+def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6) -> Figure:
+    """Emotion over the time of a film: for each face a band, an emotion in it as wide as it is probable.
+
+    tracks: number -> seconds (n,) and probabilities (n, 7), as ``analyze_video`` gives them in its columns
+    ``smoothed_…``; one at least. most: so many faces are shown, those that are seen longest; how many are
+    left out is written below. A gap is where the face was not seen.
+    """
+    chosen = sorted(sorted(tracks, key=lambda number: -len(tracks[number][0]))[:most])
+    steps = np.concatenate([np.diff(tracks[number][0]) for number in chosen])
+    step = float(np.median(steps)) if len(steps) else 0.1
+    means = [tracks[number][1].mean(0) for number in chosen]
+    titles = [f"face {n}: {EMOTIONS[m.argmax()]} {m.max():.0%} on average" for n, m in zip(chosen, means)]
+    figure, axes = plots.small_multiples(titles, 9.5, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True)
+    colours = COLOUR | {"neutral": "#CFCFCF"}  # as background: what stands out is what is not neutral
+    order = ("happy", "surprise", "fear", "sad", "disgust", "angry", "neutral")
+    for axis, number in zip(axes, chosen, strict=True):
+        times, shares = tracks[number]
+        shares = shares[:, [EMOTIONS.index(name) for name in order]].T
+        for part in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > 3.5 * step) + 1):
+            at, heights = times[part], shares[:, part]
+            if len(part) == 1:
+                at, heights = at + step * np.array([-0.5, 0.5]), heights.repeat(2, 1)
+            axis.stackplot(at, heights, colors=[colours[name] for name in order], linewidth=0)
+        axis.set(
+            ylim=(0, 1), yticks=(0, 0.5, 1), xlim=(0, max(each[-1] for each, _ in tracks.values()) + step)
+        )
+    axes[-1].xaxis.set_major_formatter(lambda at, _: f"{int(at // 60)}:{at % 60:04.1f}".removesuffix(".0"))
+    hidden = len(tracks) - len(chosen)
+    words = f"; {hidden} that were seen more briefly are not shown" if hidden else ""
+    axes[-1].set_xlabel("time in the film (m:ss)" + words)
+    plots.legend_below(figure, {name: plots.SQUARE | {"color": colours[name]} for name in order})
+    return figure
+
+
 # --- small things ------------------------------------------------------------------------------------------
 
 

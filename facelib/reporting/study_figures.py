@@ -18,6 +18,7 @@ from facelib.emotions import COLOURS, EMOTIONS
 from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import BAND, COLOUR, INK, PALE, SOFT
+from facelib.study.experiments import change, find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,30 +38,6 @@ _TITLES = {
     **{emotion: f"recall of {emotion}" for emotion in EMOTIONS},
 }
 _COLOUR = COLOUR | {"fear_to_surprise": COLOUR["surprise"]}
-
-
-def find(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarray, np.ndarray]:
-    """An arm's value of a metric, its 95 % interval (2,), and what each seed reached (s,)."""
-    keys = ["recall" if metric in EMOTIONS else metric]
-    keys += [f"{keys[0]}_interval", f"{keys[0]}_runs"]
-    value, ends, runs = (row[view][k][metric] if metric in EMOTIONS else row[view][k] for k in keys)
-    return np.array(value, float).item(), np.array(ends, float), np.array(runs, float)
-
-
-def change(
-    row: Mapping, metric: str, view: str = "all", control: str = "none"
-) -> tuple[float, np.ndarray, bool]:
-    """An arm's difference from a control, its 95 % interval (2,), and whether it is
-    statistically significant after Holm's correction.
-
-    For the control itself: 0, (0, 0), False.
-    """
-    if not row[f"against_{control}"]:
-        return 0.0, np.zeros(2), False
-    against, key = row[f"against_{control}"][view], "recall" if metric in EMOTIONS else metric
-    found = [against[k] for k in (key, f"{key}_interval", f"{key}_p_holm")]
-    value, ends, p = (each[metric] for each in found) if metric in EMOTIONS else found
-    return np.array(value, float).item(), np.array(ends, float), p is not None and p < 0.05
 
 
 @speaks
@@ -243,6 +220,22 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
     keys = {"disgust": colours[0], "fear": colours[1], "mean of the other five": INK}
     lines = {name: {"color": colour, "linewidth": 2.2} for name, colour in keys.items()}
     plots.legend_below(figure, lines, "outside upper center")
+    return figure
+
+
+def two_cuts(x: np.ndarray, classes: np.ndarray, cuts: Mapping[str, float]) -> Figure:
+    """A common class (0) and a rare one (1) along one feature x, (n,) each, and where classifiers cut.
+
+    cuts: name -> x.
+    """
+    figure, (axis,) = plots.small_multiples([""], 8.5, 2.6, frame="bottom")
+    for i, (name, colour) in enumerate((("common", COLOURS[6]), ("rare", COLOURS[1]))):
+        axis.hist(x[classes == i], 160, range=(-4, 4), color=colour, alpha=0.75, label=name)
+    for (name, cut), side in zip(cuts.items(), ("right", "left"), strict=True):
+        axis.axvline(cut, color=INK, linestyle="--")
+        axis.text(cut, axis.get_ylim()[1], f" {name} ", ha=side, va="top")
+    axis.set(xlabel="x", yticks=[], xlim=(-4, 4))
+    axis.legend(frameon=False, loc="upper left")
     return figure
 
 

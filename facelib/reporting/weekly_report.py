@@ -9,6 +9,7 @@ than the package ships, is *stale*: it is printed all the same, and marked as su
 from __future__ import annotations
 
 import base64
+import datetime
 import io
 import json
 import math
@@ -49,7 +50,7 @@ class Source:
         return paths.metrics() / f"{self.slug}.json"
 
     def __str__(self) -> str:
-        return self.path.relative_to(paths.home()).as_posix()
+        return self.path.relative_to(paths.project()).as_posix()
 
 
 def _emotion(model: str, *cards: str) -> Source:
@@ -137,9 +138,10 @@ def build(
         document = markup.parse(text)
         names = [block.fields["figure"] for block in document.blocks if block.kind == "figure"]
         pictures = {name: _picture(name, records, words) for name in names}
-    except (jinja2.UndefinedError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (jinja2.UndefinedError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"week {week}: a file in {paths.metrics()} lacks what the report quotes ({error}); make it again"
+            f"week {week}: a file in {paths.metrics()} lacks what the report quotes ({why}); make it again"
         ) from error
     page = {
         "lang": lang,
@@ -206,10 +208,15 @@ def _printed(environment, page: Mapping) -> list[bytes]:
             environment.filters["inline"] = lambda text, write=write, safe=safe: safe(write(text))
             files.append(environment.get_template(f"page.{kind}").render(page).encode())
         (source := folder / "page.typ").write_bytes(files[1])
-        return [
-            files[0],
-            typst.compile(source, root=folder, ignore_system_fonts=True, pdf_standards=["ua-1"]),
-        ]
+        for own in (True, False):  # Typst's own fonts give the same bytes everywhere
+            try:
+                options = {"ignore_system_fonts": own, "pdf_standards": ["ua-1"]}
+                return [files[0], typst.compile(source, root=folder, **options)]
+            except RuntimeError as error:
+                why = re.sub(
+                    r".*the text .(.+). could not be displayed.*", r"no font here has \1", str(error)
+                )
+    raise InputError(f"{why.splitlines()[0]}: install a font that has it, or spell the names otherwise")
 
 
 # --- what is there, and whether it is up to date -----------------------------------------------------------
@@ -232,31 +239,34 @@ def gather(week: int) -> dict[str, dict]:
                     records[name] = {"weights": picture.info.get("weights")}  # who saved it may have said so
             else:
                 records[name] = metrics.read_metrics(source.slug)
+                datetime.date.fromisoformat(records[name]["date"])
         except FileNotFoundError:
             if name in wanted:
                 faults.append(f"{source} is missing; make it with `{source.command}`")
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, KeyError):
             faults.append(f"{source} is damaged; make it again with `{source.command}`")
     if faults:
-        raise InputError(f"week {week} cannot be reported from {paths.home()}: {'. '.join(faults)}")
+        raise InputError(f"week {week} cannot be reported from {paths.project()}: {'. '.join(faults)}")
     return records
 
 
 def _stale(source: Source, record: Mapping, words: Mapping) -> str:
     """Why a source no longer fits the package, in the report's language; "" if it does, or does not say."""
+    from facelib.reporting import markup
+
     shipped = set(registry.shipped())
     cards = [registry.card(name) if name in shipped else {} for name in source.cards]
     weights = " ".join(card.get("weights_digest", "–") for card in cards)
     if weights and record.get("weights") not in (None, weights):
-        return words["stale_weights"].format(record["weights"], weights)
+        return words["stale_weights"].format(markup.escaped(record["weights"]), weights)
     data = registry.card(source.data)["data_digest"] if source.data else None
     if data and record.get("data") != data:
-        return words["stale_data"].format(record.get("data"), data)
+        return words["stale_data"].format(markup.escaped(record.get("data")), data)
     return ""
 
 
 def _digests(record: Mapping) -> list[str]:
-    return [digest for key in ("data", "weights") for digest in (record.get(key) or "").split()]
+    return [digest for key in ("data", "weights") for digest in str(record.get(key) or "").split()]
 
 
 # --- what the texts see ----------------------------------------------------------------------------------
@@ -264,10 +274,11 @@ def _digests(record: Mapping) -> list[str]:
 
 def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
     """What a text can name: each source by its name, its metrics beside its own fields; and a few verbs."""
-    from facelib.reporting import study_figures
+    from facelib.reporting import markup, study_figures
     from facelib.study import significance
 
     flat = {name: {**record, **record.get("metrics", {})} for name, record in records.items()}
+    flat = markup.escaped(flat)
 
     def least(values: Mapping, key: str = "", sign: int = 1) -> str:
         """The name of the least value, or of the one whose ``key`` is least; what is null does not count."""
@@ -313,13 +324,20 @@ def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
 
 
 def _authors(given: Mapping, words: Mapping) -> dict:
+    from facelib.reporting import markup
+
     people = [each if isinstance(each, dict) else {"name": each} for each in given.get("authors") or ()]
-    people = [{"affiliation": "", "email": "", **each} for each in people]
-    if not people or not all(each.get("name") for each in people):
+    people = [{key: str(each.get(key) or "") for key in ("name", "affiliation", "email")} for each in people]
+    if not people or not all(each["name"] for each in people):
         raise InputError("the file of authors wants a list `authors:` in which each has a `name:`")
-    lines = [f"{words[key]}{words['colon']}{given[key]}" if key in words else str(given[key])
+    for each in people:
+        if each["email"] and not re.fullmatch(r"[\w.+%-]+@[\w.-]+", each["email"]):
+            raise InputError(f"the file of authors has {each['email']!r}, which is no e-mail address")
+    lines = [(f"{words[key]}{words['colon']}" if key in words else "") + markup.escaped(str(given[key]))
              for key in ("course", "teacher", "group", "year") if given.get(key)]  # fmt: skip
-    return {"people": people, "names": [str(each["name"]) for each in people], "lines": lines}
+    names = [" ".join(each["name"].split()) for each in people]
+    people = [markup.escaped(each) | {"email": each["email"]} for each in people]
+    return {"people": people, "names": names, "lines": lines}
 
 
 # --- pictures --------------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from facelib.data import duplicates, ferplus, synthetic_drawing
+from facelib.data.fer2013 import for_training
 from facelib.data.synthetic_drawing import PROTOTYPES
 from facelib.emotions import EMOTIONS, FerData
 from facelib.errors import InputError
@@ -95,8 +96,8 @@ def neighbours(features: np.ndarray, labels: np.ndarray, k: int = 10) -> dict:
     """Whose images lie nearest: shares of the labels among each image's ``k`` nearest others (cosine).
 
     features (n, d), without copies of an image, which would be its neighbours. Gives share (7, 7), row the
-    image's label and column its neighbours'; half, the half width of its interval over the images of the row;
-    expected (7, 7), what chance would give, from the frequencies of the classes; index (n, k), nearest first.
+    image's label and column its neighbours'; expected (7, 7), what chance would give, from the frequencies of
+    the classes; index (n, k), nearest first.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -104,16 +105,11 @@ def neighbours(features: np.ndarray, labels: np.ndarray, k: int = 10) -> dict:
     index = finder.kneighbors(return_distance=False)  # without the image itself
     mine = (labels[index][..., None] == np.arange(_K)).mean(1)  # (n, 7)
     counts = np.bincount(labels, minlength=_K)
-    share, half = np.full((2, _K, _K), np.nan)
+    share = np.full((_K, _K), np.nan)
     for i in np.flatnonzero(counts):
-        share[i], half[i] = _mean(mine[labels == i])
+        share[i] = mine[labels == i].mean(0)
     expected = (counts - np.eye(_K)) / (len(labels) - 1)
-    return {"k": k, "share": share, "half": half, "expected": expected, "index": index}
-
-
-def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the rows, and half the width of its 95 % interval."""
-    return values.mean(0), 1.96 * values.std(0) / math.sqrt(len(values))
+    return {"k": k, "share": share, "expected": expected, "index": index}
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
@@ -210,6 +206,27 @@ def people(votes: np.ndarray) -> dict:
         return {"counts": counts, "share": counts / counts.sum(1, keepdims=True)}
 
 
+def followed(found: Mapping[str, Mapping]):
+    """Recall of fear and the confusions that we follow (``metrics.CONFUSIONS``), as a DataFrame of text.
+
+    found: title of a column -> what ``shares`` gave (then with intervals) or ``people``.
+    """
+    import pandas as pd
+
+    pairs = (("fear", "fear"), *metrics.CONFUSIONS)
+    table = {}
+    for title, one in found.items():
+        cells = []
+        for i, j in (tuple(map(EMOTIONS.index, pair)) for pair in pairs):
+            value = one["share"][i][j]
+            with_ends = "low" in one and metrics.with_interval(
+                value, (one["low"][i][j], one["high"][i][j]), 0
+            )
+            cells.append(with_ends or f"{value:.0%}")
+        table[title] = cells
+    return pd.DataFrame(table, [f"{a} → {b}" for a, b in pairs])
+
+
 # --- what a bias buys ------------------------------------------------------------------------------------
 
 
@@ -300,6 +317,31 @@ def draw(units: Sequence[dict], persons: Iterable[int]) -> np.ndarray:
     return images.reshape(len(units), len(persons), _SIDE, _SIDE)
 
 
+def matched_faces(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Synthetic faces of fear and surprise that only the units of the expert's table tell apart.
+
+    images (n, 48, 48) uint8, labels (n,). Brows, lids and jaw (AU1, AU2, AU5, AU26) are as strong in both;
+    a face of fear has AU4, AU20 or both, one of surprise neither. Poses go half as far as ``SHOTS``.
+    """
+    rng, names = np.random.default_rng(seed), list(synthetic_drawing.UNITS)
+    fear, which = rng.random(n) < 0.5, rng.integers(3, size=n)
+    strengths = np.zeros((n, len(names)))
+    for unit in ("AU1", "AU2", "AU5", "AU26"):
+        strengths[:, names.index(unit)] = rng.uniform(0.4, 1, n)
+    for i, unit in enumerate(("AU20", "AU4")):
+        strengths[:, names.index(unit)] = rng.uniform(0.4, 1, n) * (fear & (which != i))
+    shots = synthetic_drawing.SHOTS
+    taken = synthetic_drawing.spread(shots, 0.25 + 0.5 * rng.random((n, len(shots))))
+    images = synthetic_drawing.render(synthetic_drawing.traits(rng.integers(10**6, size=n)), taken, strengths)
+    return images, np.where(fear, _FEAR, _SURPRISE)
+
+
+def way(units: Iterable[str], share: float, start: str = "surprise", end: str = "fear") -> dict[str, float]:
+    """The expression ``start`` with these units a share of the way to their strength in ``end``."""
+    a, b = PROTOTYPES[start], PROTOTYPES[end]
+    return {**a, **{unit: (1 - share) * a.get(unit, 0) + share * b.get(unit, 0) for unit in units}}
+
+
 def ladder(predict: Predict, steps: Sequence[dict], persons: Iterable[int]) -> np.ndarray:
     """Probabilities (steps, persons, 7) along a path of expressions, each on each person."""
     images = draw(steps, persons)
@@ -330,10 +372,47 @@ def unit_shares(
             size = code.bit_count()
             weight = math.factorial(size) * math.factorial(m - size - 1) / math.factorial(m)
             each = each + weight * (worth[code | 1 << i] - worth[code])
-        mean, half = _mean(each)
+        mean, half = each.mean(), 1.96 * each.std() / math.sqrt(len(each))
         found[unit] = {"from": a.get(unit, 0.0), "to": b.get(unit, 0.0), "value": float(mean)}
         found[unit] |= {"interval": (float(mean - half), float(mean + half)), "each": each}
     return found
+
+
+# --- the verdict -----------------------------------------------------------------------------------------
+
+
+def suspects(found: Mapping) -> dict[str, dict[str, str]]:
+    """Notebook 03's verdicts: for each confusion the evidence, from ``measure``'s parts, and who is to blame.
+
+    found: "confusion", "views", "people", and "relabelled". For each of ``PAIRS`` the columns label,
+    majority (the confusion's share against either), annotator (how often one annotator makes it, against
+    the nine others), cut (AUC of a straight cut of the features, taught and tested by the majority) and
+    verdict. The labels are to blame where the share against the majority is significantly (intervals apart)
+    smaller than against the label; the faces, where annotators make the confusion at least three quarters as
+    often as the network does; else the network. A confusion may be several's.
+    """
+    table = {}
+    for a, b in PAIRS:
+        i, j = EMOTIONS.index(a), EMOTIONS.index(b)
+        label, majority = (found["views"][name] for name in ("label", "majority"))
+        person = found["people"]["share"][i][j]
+        by_label, by_majority = label["share"][i][j], majority["share"][i][j]
+        blame = []
+        if majority["high"][i][j] < label["low"][i][j]:
+            blame.append("the labels")
+        elif person >= 0.75 * by_majority:
+            blame.append("the faces")
+        if person < 0.75 * by_majority:
+            blame.append("the network")
+        table[f"{a} → {b}"] = {
+            "against the label": f"{by_label:.0%} [{label['low'][i][j]:.0%} to {label['high'][i][j]:.0%}]",
+            "against the majority": f"{by_majority:.0%} [{majority['low'][i][j]:.0%} to "
+            f"{majority['high'][i][j]:.0%}]",
+            "one annotator": f"{person:.0%}",
+            "AUC by the majority": f"{found['relabelled']['majority']['area'][i][j]:.2f}",
+            "verdict": " and ".join(blame),
+        }
+    return table
 
 
 # --- everything, on record -------------------------------------------------------------------------------
@@ -404,6 +483,7 @@ def record(
     name: what the model is called on the command line. weights: its weight file; None: the digest of the
     numbers themselves is written. Raises InputError for a set without FER+ votes.
     """
+    data = for_training(data, "PrivateTest")
     if data.private_test.votes is None:
         raise InputError(
             f"{data.source} has no FER+ votes, which half of the questions need; see data/README.md"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from facelib.data.fer2013 import for_training
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import registry, vqvae
@@ -68,6 +69,7 @@ def record(
     digests; None: the shipped one's.
     """
     generator = generator or load_generator()
+    data = for_training(data, "PrivateTest")
     private, public = data.private_test, data.public_test
     outputs, ours = features(judge), registry.OnnxNetwork("emotion")
 
@@ -168,8 +170,10 @@ def record_codec(data: FerData, codec=None, weights: str | None = None) -> dict:
 
     codec: a keras.Model as ``vqvae.autoencoder``; None: the shipped one. weights: the digest of another one.
     """
-    codec = codec or registry.load_shipped("vqvae")
     images = data.private_test.images
+    if not len(images):
+        raise InputError(f"{data.source} has no rows in PrivateTest, on which codecs are measured")
+    codec = codec or registry.load_shipped("vqvae")
     facts = {"n": len(images), "split": "PrivateTest"}
     found = codec_quality(codec, images, registry.OnnxNetwork("emotion"))
     return _write(data, "codec", "vqvae", {**facts, **found}, weights or registry.digests("vqvae"))

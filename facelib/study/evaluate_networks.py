@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from facelib import paths
-from facelib.data import ferplus, utkface
-from facelib.emotions import FerData
+from facelib.data import duplicates, ferplus, utkface
+from facelib.emotions import EMOTIONS, FerData
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.models.emotion import emotion_inputs
 from facelib.models.gender import GENDER_SIDE
-from facelib.study import significance
+from facelib.study import confusion, significance
 from facelib.study.metrics import (  # fmt: skip
     classification_metrics,
     proportion,
@@ -145,6 +145,99 @@ def emotion(
             _into_card(task, path.stem)
         records.append(read_metrics(path.stem))
     return records
+
+
+#: How like a test image is to the most alike training image: limits of the correlation of their pixels.
+LIKENESS = (-1.0, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+def beyond_votes(data: FerData, model: str = "facelib", emotion: str = "fear") -> Path:
+    """What a network knows of a label that no annotator sees; writes ``02-beyond-votes-SET.json``.
+
+    Both test splits, without images that are copies or near copies of training images (else the network may
+    remember the label), where an annotator chose one of the seven. The file has recall and precision of
+    ``emotion`` by the network and by the balanced reader of votes (``dataset_audit``, here fitted on
+    Training); ``with_copies``: the network's recall with the copies. Then *unvoted* images alone, which no
+    annotator called the emotion, so that votes tell nothing: how often the network names it where it is the
+    label, and where it is not; the same by the likeness to the most alike training image (``LIKENESS``);
+    and how well the label is ranked (AUC) by the network and by the frame, the outermost 8 pixels alone.
+
+    Raises InputError for a set without votes, or as ``load_network``.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if data.train.votes is None:
+        raise InputError(f"{data.source} has no FER+ votes; see data/README.md")
+    train, tests, k = data.train, [data.public_test, data.private_test], EMOTIONS.index(emotion)
+    images, labels, votes = (
+        np.concatenate([getattr(split, key) for split in tests]) for key in ("images", "labels", "votes")
+    )
+    predicted = _predict(load_network(model), emotion_inputs(images))
+    seven, seen = ferplus.emotion_votes(votes), ferplus.emotion_votes(train.votes)
+    known, there = seen.max(1) > 0, seven.max(1) > 0
+    reader = LogisticRegression(solver="newton-cholesky").fit(
+        np.log1p(train.votes[known]), train.labels[known]
+    )
+    shares = np.bincount(train.labels[known], minlength=len(EMOTIONS))[reader.classes_]
+    by_votes = reader.classes_[(reader.predict_proba(np.log1p(votes)) / shares).argmax(1)]
+    clean = there & ~duplicates.copies_of(train.images, images)
+    by_network = predicted.argmax(1)
+
+    def scores(answers, rows) -> dict:
+        mine, named = rows & (labels == k), rows & (answers == k)
+        hits = (mine & named).sum()
+        return proportion("recall", hits, mine.sum()) | proportion("precision", hits, named.sum())
+
+    def named(rows, k=k) -> dict:
+        """Of these images, how many the network calls the emotion, with the label and with others."""
+        found = {}
+        for name, mine in (("labelled", rows & (labels == k)), ("others", rows & (labels != k))):
+            found |= {f"{name}_n": mine.sum()} | proportion(name, (by_network[mine] == k).sum(), mine.sum())
+        return found
+
+    unvoted, silent = clean & (seven[:, k] == 0), known & (seen[:, k] == 0)
+    frame = LogisticRegression(C=0.01, max_iter=500).fit(
+        _frames(train.images[silent]), train.labels[silent] == k
+    )
+    ranked = {"network": np.log(predicted[:, k] + 1e-9), "frame": frame.decision_function(_frames(images))}
+    alike = duplicates.likeness(train.images, images)
+    payload = {
+        "n": clean.sum(),
+        "split": "PublicTest and PrivateTest without copies and near copies of Training",
+        "model": model,
+        "emotion": emotion,
+        "network": scores(by_network, clean),
+        "balanced_reader": scores(by_votes, clean),
+        "with_copies": {"n": there.sum(), **scores(by_network, there)},
+        "unvoted": {each: named(clean & (seven[:, i] == 0), i) for i, each in enumerate(EMOTIONS)},
+        "by_likeness": [
+            {"from": low, "to": high} | named(unvoted & (alike >= low) & (alike < high))
+            for low, high in zip(LIKENESS, LIKENESS[1:], strict=False)
+        ],
+        "auc": {
+            name: dict(
+                zip(("area", "low", "high"), confusion.auc(s[unvoted], labels[unvoted] == k), strict=True)
+            )
+            for name, s in ranked.items()
+        },
+    }
+    task = registry.EMOTION_TASKS.get(model)
+    return write_metrics(
+        f"02-beyond-votes-{data.slug}",
+        payload,
+        command=f"facelib experiment votes --dataset {data.option} --model {model}",
+        data=data,
+        weights=registry.card(task)["weights_digest"] if task else None,
+    )
+
+
+def _frames(images: np.ndarray) -> np.ndarray:
+    """The outermost 8 pixels of images (n, 48, 48), averaged over squares of 4 and standardised: (n, 80)."""
+    small = images.reshape(-1, 12, 4, 12, 4).mean((2, 4), dtype=np.float32)
+    ring = np.ones((12, 12), bool)
+    ring[2:-2, 2:-2] = False
+    found = small[:, ring]
+    return (found - found.mean(1, keepdims=True)) / (found.std(1, keepdims=True) + 1e-3)
 
 
 def speed(models: Sequence[str], repeats: int = 30) -> dict:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from facelib import files
 from facelib.data import fer2013, ferplus
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import registry
-from facelib.paths import atomic_write
+from facelib.paths import atomic_write, safe_children
 from facelib.study import imbalance_methods, significance
 from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
@@ -60,6 +61,7 @@ def run(
     last. Raises InputError for an unknown method, or a folder that holds runs on other data or of another
     budget.
     """
+    data = fer2013.for_training(data, "PrivateTest")
     first, later = folder / f"imbalance-{name}", folder / f"two-stage-{name}"
     none, runs = imbalance_methods.IMBALANCE[0], []
     chosen = [none, *(each for each in _chosen(STUDIES[study][1], methods) if each != none)]
@@ -76,8 +78,8 @@ def run(
         _finish([run for run, wait in zip(runs, waits, strict=True) if wait == now], data, jobs, progress)
     results: dict[str, list[dict]] = {}
     for run in runs:
-        with np.load(run.result) as stored:
-            results.setdefault(run.method.name, []).append(dict(stored))
+        found = imbalance_methods.read_result(run.result, data)
+        results.setdefault(run.method.name, []).append(found)
     return results
 
 
@@ -95,10 +97,10 @@ class _Run:
         what = json.loads(json.dumps(what))
         path = self.place / "run.json"
         self.place.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not os.path.lexists(path):
             with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
-        elif json.loads(path.read_text(encoding="utf-8")) != what:
+        elif files.read_record(path, "delete its folder") != what:
             raise InputError(
                 f"{self.place}: a run on other data, of another budget or generator; "
                 "delete it, or choose --output"
@@ -125,11 +127,12 @@ def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str]
     from joblib import Parallel, delayed
 
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    ready = Parallel(jobs, return_as="generator_unordered")(
-        delayed(_in_process)(run, data, threads) for run in left
-    )
-    for i, run in enumerate(ready, 1):
-        progress(f"{run}: done, {i} of {len(left)}")
+    with safe_children():
+        ready = Parallel(jobs, return_as="generator_unordered")(
+            delayed(_in_process)(run, data, threads) for run in left
+        )
+        for i, run in enumerate(ready, 1):
+            progress(f"{run}: done, {i} of {len(left)}")
 
 
 def _in_process(run: _Run, data: FerData, threads: int) -> _Run:
@@ -211,6 +214,7 @@ def record(
     As ``run``. fast: a few images and one pass, under a name of its own: it shows that the code runs, and
     nothing else.
     """
+    data = fer2013.for_training(data, "PrivateTest")
     name = data.slug
     if fast:
         name, data = f"{name}-fast", _few(data)
@@ -267,3 +271,79 @@ def table(path: Path) -> str:
         ]
         lines.append(f"{row['title']:<42}" + "".join(f"{text:>10}" for text in texts))
     return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])
+
+
+# --- reading a record ------------------------------------------------------------------------------------
+
+
+def find(row: Mapping, metric: str, view: str = "all") -> tuple[float, np.ndarray, np.ndarray]:
+    """An arm's value of a metric, its 95 % interval (2,) within [0, 1], and what each seed reached (s,)."""
+    keys = ["recall" if metric in EMOTIONS else metric]
+    keys += [f"{keys[0]}_interval", f"{keys[0]}_runs"]
+    value, ends, runs = (row[view][k][metric] if metric in EMOTIONS else row[view][k] for k in keys)
+    ends = np.clip(np.array(ends, float), 0, 1)  # in older records some lie outside
+    return np.array(value, float).item(), ends, np.array(runs, float)
+
+
+def change(
+    row: Mapping, metric: str, view: str = "all", control: str = "none"
+) -> tuple[float, np.ndarray, bool]:
+    """An arm's difference from a control, its 95 % interval (2,), and whether it is
+    statistically significant after Holm's correction.
+
+    For the control itself: 0, (0, 0), False.
+    """
+    if not row[f"against_{control}"]:
+        return 0.0, np.zeros(2), False
+    against, key = row[f"against_{control}"][view], "recall" if metric in EMOTIONS else metric
+    found = [against[k] for k in (key, f"{key}_interval", f"{key}_p_holm")]
+    value, ends, p = (each[metric] for each in found) if metric in EMOTIONS else found
+    return np.array(value, float).item(), np.array(ends, float), p is not None and p < 0.05
+
+
+def significant(rows: Iterable[Mapping], metric: str, sign: int = 1, view: str = "all") -> list[str]:
+    """Names of the rows that raise (sign 1) or lower (-1) a metric significantly, against "none"."""
+    changes = {row["name"]: change(row, metric, view) for row in rows}
+    return [name for name, (value, _, sure) in changes.items() if sure and sign * value > 0]
+
+
+def predictions(record: Mapping) -> list[tuple[str, bool, str]]:
+    """Notebook 04's predictions, judged on the study's record: (name, whether it came true, the evidence)."""
+    rows = {row["name"]: row for row in record["metrics"]["rows"]}
+    methods = [each.name for each in imbalance_methods.IMBALANCE if each.treats_rarity and each.name in rows]
+    methods = [
+        name for name in methods if name != "over-rare"
+    ]  # an experiment of its own, notebook 04 says why
+    rare, n = [rows[name] for name in methods], len(methods)
+    disgust, fear, accuracy = (len(significant(rare, m)) for m in ("disgust", "fear", "accuracy"))
+    score = {name: find(row, "macro_f1", "majority")[0] for name, row in rows.items()}
+    best = max(methods, key=score.get)
+    return [
+        ("P1", disgust > n / 2, f"{disgust} of {n} methods against rarity raise the recall of disgust"),
+        ("P2", fear <= n / 4, f"{fear} of {n} raise the recall of fear"),
+        ("P3", not accuracy, f"{accuracy} of {n} raise accuracy"),
+        ("P4", score["votes"] > score[best], f"macro-F1 against the majority: soft labels "
+         f"{score['votes']:.1%}, the best method against rarity ({rows[best]['title']}) {score[best]:.1%}"),
+    ]  # fmt: skip
+
+
+def best_methods(record: Mapping, metrics: Mapping[str, str]):
+    """For each of metrics (name -> title) the method that reaches most, as rows of a DataFrame.
+
+    Per cent, and the change against "none" in points with its 95 % interval, whether it is statistically
+    significant after Holm's correction, and what happened to accuracy.
+    """
+    import pandas as pd
+
+    table = {}
+    for metric, title in metrics.items():
+        row = max(record["metrics"]["rows"], key=lambda row, metric=metric: find(row, metric)[0])
+        gain, (low, high), sure = change(row, metric)
+        table[title] = {
+            "best method": row["title"],
+            "reaches": f"{find(row, metric)[0]:.1%}",
+            "change, points": f"{100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            "significant": "yes" if sure else "no",
+            "accuracy, points": f"{100 * change(row, 'accuracy')[0]:+.1f}",
+        }
+    return pd.DataFrame(table).T

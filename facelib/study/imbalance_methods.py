@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from facelib import files
 from facelib.data.duplicates import cleaned
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.errors import InputError
 from facelib.models import deepface, registry
 from facelib.models.emotion import emotion_inputs
 from facelib.study.metrics import class_recall, confusion_counts
-from facelib.training import calibration, imbalance
+from facelib.training import calibration, imbalance, runs
 from facelib.training.augmentation import Augmentation
 from facelib.training.loop import TrainingConfig, data_dependent_init, fit, one_hot
 
@@ -58,6 +60,17 @@ class Method:
     after: str = ""
     classes: tuple[str, ...] = ()
 
+    @property
+    def treats_rarity(self) -> bool:
+        """Whether it knows how often each class occurs, and changes something by it."""
+        knows = self.sampler != "none" or self.weights != "none" or self.loss in ("balanced-softmax", "ldam")
+        return bool(knows or self.after)
+
+
+RARE = ("disgust", "fear")
+#: Both of the weak classes as frequent as happy. Fear already has its equal share, so that no method which
+#: balances all classes shows it more often: this one does.
+_PUSHED = Method("over-rare", "disgust and fear again at random", sampler="over", classes=RARE)
 
 IMBALANCE = (
     Method("none", "nothing"),
@@ -65,6 +78,7 @@ IMBALANCE = (
     Method("weights-effective", "class weights, effective number", weights="effective"),
     Method("weights-inverse", "class weights, 1/n", weights="inverse"),
     Method("over", "random oversampling", sampler="over"),
+    _PUSHED,
     Method("augment", "oversampling by augmentation", sampler="augment"),
     Method("smote", "SMOTE on pixels", sampler="smote"),
     Method("smote-features", "SMOTE on features", after="smote"),
@@ -79,12 +93,11 @@ IMBALANCE = (
     Method("clean", "without duplicates", clean=True),
 )
 
-RARE = ("disgust", "fear")
 #: Do generated faces help? Disgust and fear are made as frequent as happy, in three ways. And do they stand
 #: in for real ones? What is learnt from them alone is the classification accuracy score (arXiv:1905.10887).
 GENERATED = (
     IMBALANCE[0],
-    Method("over-rare", "disgust and fear again at random", sampler="over", classes=RARE),
+    _PUSHED,
     Method("smote-rare", "disgust and fear by SMOTE on pixels", sampler="smote", classes=RARE),
     Method("generated", "disgust and fear by the generator", sampler="generated", classes=RARE),
     Method("generated-only", "generated faces alone, as many of each", sampler="generated-only"),
@@ -166,8 +179,19 @@ def run(
         return afterwards(method, data, base, recipe.seed)
     model = train(method, data, recipe, place, progress)
     if method.name == "none":
-        model.save_weights(place / registry.RUN_WEIGHTS)
+        runs.save_weights(model, place / registry.RUN_WEIGHTS)
     return _predictions(model, data)
+
+
+def read_result(path: Path, data: FerData) -> dict[str, np.ndarray]:
+    """What a run left in its file, as ``run`` returned it. Raises InputError for a damaged one."""
+    again = "delete it and its run is made again"
+    found = files.read_arrays(path, again)
+    for name, split in (("private", data.private_test), ("public", data.public_test)):
+        each = found.get(name, np.empty(0))
+        if each.shape != (len(split), len(EMOTIONS)) or each.dtype.kind != "f" or not np.isfinite(each).all():
+            raise InputError(f"{path}: is damaged (no probabilities of the {name} split); {again}")
+    return found
 
 
 def predict(model, split: Split) -> np.ndarray:
@@ -201,7 +225,7 @@ def network(head: str = "softmax", images: np.ndarray | None = None):
 def first_stage(base: Path):
     """The trained network of the finished run of "none" in ``base``."""
     model = network()
-    model.load_weights(base / registry.RUN_WEIGHTS)
+    registry.load_weights(model, base / registry.RUN_WEIGHTS)
     return model
 
 
@@ -268,8 +292,7 @@ def afterwards(method: Method, data: FerData, base: Path, seed: int) -> dict[str
     """Probabilities, as ``run`` gives them, of a method that only changes the trained network of "none"."""
     if method.after in ("classifier", "smote"):
         return _new_classifier(first_stage(base), data, method.after == "smote", seed)
-    with np.load(base / "result.npz") as stored:
-        before = dict(stored)
+    before = read_result(base / "result.npz", data)
     if method.after == "prior":
         factor = 1 / np.maximum(np.bincount(data.train.labels, minlength=len(EMOTIONS)), 1)
     else:
@@ -327,8 +350,7 @@ def second(
     targets = labels * weight
     if stage.balanced == "gradual":
         targets = lambda share: labels * (share * weight + 1 - share)
-    with np.load(base / "result.npz") as stored:
-        curve = [_recalls(stored["public"], data.public_test)]
+    curve = [_recalls(read_result(base / "result.npz", data)["public"], data.public_test)]
 
     def validate(model) -> dict[str, float]:
         curve.append(_recalls(predict(model, data.public_test), data.public_test))

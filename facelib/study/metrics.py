@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facelib import __version__, paths
+from facelib import __version__, files, paths
 from facelib.emotions import EMOTIONS, FerData
 from facelib.training.calibration import checked_logs, macro_scores
 
@@ -78,17 +78,12 @@ def write_metrics(
 
 
 def read_metrics(slug: str) -> dict:
-    """What ``write_metrics`` wrote. Raises FileNotFoundError, or ValueError for a damaged file."""
+    """What ``write_metrics`` wrote. Raises FileNotFoundError, or InputError for a damaged file."""
     path = paths.metrics() / f"{slug}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_record(path, "run the command that makes it again")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such metrics; run the command that makes them") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged ({error}); run the command that makes it again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: damaged (no object); run the command that makes it again")
-    return found
 
 
 def _plain(value):
@@ -135,6 +130,12 @@ def proportion(name: str, hits: int, n: int) -> dict:
     """{name: hits / n, "<name>_interval": (low, high)} with Wilson's interval; nan where n is 0."""
     ends = tuple(map(float, wilson(hits, n)))
     return {name: float(hits / n) if n else np.nan, f"{name}_interval": ends}
+
+
+def with_interval(share: float, interval, digits: int = 1) -> str:
+    """A share and its interval (low, high) as text: "15.4%  [14.5% to 16.4%]"."""
+    low, high = interval
+    return f"{share:.{digits}%}  [{low:.{digits}%} to {high:.{digits}%}]"
 
 
 def percentile_interval(draws: np.ndarray, axis: int = -1) -> np.ndarray:

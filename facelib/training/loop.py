@@ -12,6 +12,7 @@ lines than this loop, which resumes exactly at any step.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facelib import files
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
 from facelib.models.registry import precision_policy
@@ -126,7 +128,8 @@ def fit(
         augmented pictures and their targets.
     Returns the keras.Model in float32. Sources: Loshchilov & Hutter 2019 (arXiv:1711.05101), cosine decay
     arXiv:1608.03983, weight averaging Polyak & Juditsky 1992. Raises InputError where ``folder`` holds a run
-    of another configuration, or there are fewer pictures than in one batch.
+    of another configuration or a damaged checkpoint, or there are fewer pictures than in one batch; lines of
+    the log that are damaged are dropped.
     """
     from facelib.backend import keras
 
@@ -140,8 +143,8 @@ def fit(
         model = build()
     steps = config.steps_per_epoch or len(images) // config.batch_size
     optimizer = _optimizer(config, steps)
-    # Measured: XLA on a CPU makes these networks five times slower.
-    model.compile(optimizer, loss, jit_compile=False)
+    # Measured: XLA on a CPU makes these networks five times slower; JAX without it compiles every operation.
+    model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
 
     def everything() -> list:
@@ -157,19 +160,32 @@ def fit(
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
+    anew = "delete it to begin the run anew"
     step, total = 0, 0.0  # steps done; sum of the losses of the epoch so far
-    if resume and checkpoint.exists():
-        stored = {**asdict(TrainingConfig()), **json.loads(state.read_text())}
+    if resume and os.path.lexists(checkpoint):
+        stored = {**asdict(TrainingConfig()), **files.read_record(state, anew)}
         if json.loads(json.dumps(stored)) != json.loads(json.dumps(asdict(config))):
             raise InputError(
                 f"{state}: was written with another configuration; delete the folder or drop --resume"
             )
-        with np.load(checkpoint) as stored:
-            assign(everything(), [stored[str(i)] for i in range(len(everything()))])
-            step, total = int(stored["step"]), float(stored["total"])
-        lines = log.read_text(encoding="utf-8").splitlines(True) if log.exists() else []
+        now = numpy(everything())
+        stored = files.read_arrays(checkpoint, anew, sum(each.nbytes for each in now) + (1 << 24))
+        with files.blame(checkpoint, anew):
+            values, step, total = (
+                [stored[str(i)] for i in range(len(now))],
+                int(stored["step"]),
+                stored["total"],
+            )
+            if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(values, now)):
+                raise ValueError("other shapes than this network's")
+            if not (0 <= step <= config.epochs * steps and all(map(_finite, (*values, total)))):
+                raise ValueError("numbers that no training leaves")
+            total = float(total)
+        assign(everything(), values)
+        rows = runs.read_log(log)
         with atomic_write(log) as path:
-            path.write_text("".join(line for line in lines if json.loads(line)["epoch"] <= step // steps))
+            lines = (json.dumps(row) + "\n" for row in rows if row["epoch"] <= step // steps)
+            path.write_text("".join(lines), encoding="utf-8")
     else:
         log.unlink(missing_ok=True)
         with atomic_write(state) as path:
@@ -191,6 +207,7 @@ def fit(
             if validate and (epoch % validate_every == 0 or step == last):
                 raw = numpy(model.trainable_variables)
                 optimizer.finalize_variable_values(model.trainable_variables)  # the averaged weights
+                assign(model.trainable_variables, numpy(model.trainable_variables))  # JAX would use them up
                 row |= validate(model)
                 assign(model.trainable_variables, raw)
             with open(log, "a", encoding="utf-8") as lines:
@@ -212,6 +229,10 @@ def fit(
         final = build()
     final.set_weights(model.get_weights())
     return final
+
+
+def _finite(values: np.ndarray) -> bool:
+    return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
 
 
 def _optimizer(config: TrainingConfig, steps: int):

@@ -9,11 +9,15 @@ weights that stage two goes on from; an emotion network is not folded or calibra
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facelib import paths
+import numpy as np
+
+from facelib import files, paths
 from facelib.errors import InputError
 from facelib.models import registry
 
@@ -22,7 +26,30 @@ if TYPE_CHECKING:
 
 CONFIG, LOG, CHECKPOINT, TEACHER = "recipe.json", "log.jsonl", "checkpoint.npz", "teacher.npy"
 FINAL_WEIGHTS, RECORD, STAGE_ONE = registry.RUN_WEIGHTS, "run.json", "trained.weights.h5"
+_ANEW = "delete the folder and train again"
 SHIPPED_PRIOR = "shipped"  # instead of a run's folder: the prior that the package has
+
+
+def read_log(path: Path) -> list[dict]:
+    """The rows of a log, one for each epoch; without lines that were cut off or are none of ours."""
+    rows = []
+    if os.path.lexists(path):
+        files.check_file(path)
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):
+                row = json.loads(line)
+                if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                    rows.append(row)
+    return rows
+
+
+def read_teacher(path: Path) -> np.ndarray | None:
+    """Teachers' predictions that were kept, (n, 7); None where there are none, or not whole: they are made
+    again."""
+    with suppress(EOFError, OSError, ValueError):  # mmap: a header may name more than there is
+        files.check_file(path)
+        found = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        return found if found.dtype.kind == "f" and np.isfinite(found).all() else None
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
@@ -59,11 +86,14 @@ def command(task: str, config, **options) -> str:
 
 
 def record(folder: Path) -> dict:
-    """What a finished run says of itself. Raises InputError for a run that is not finished."""
+    """What a finished run says of itself. Raises InputError for a run that is not finished, or damaged."""
     path = Path(folder) / RECORD
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise InputError(f"{folder}: no finished run is there; train it first")
-    return json.loads(path.read_text(encoding="utf-8"))
+    found = files.read_record(path, _ANEW, "architecture", "recipe")
+    if not isinstance(found["recipe"], dict) or not isinstance(found["architecture"], str | None):
+        raise InputError(f"{path}: is damaged (architecture or recipe); {_ANEW}")
+    return found
 
 
 def load_run(folder: Path, mixed_precision: bool = False) -> keras.Model:
@@ -87,8 +117,11 @@ def load_teacher(teacher) -> keras.Model:
 def stage_one_weights(start: Path | None) -> Path | None:
     """The weights that stage two goes on from; None: there is no stage one. Raises InputError for a run that
     is not finished."""
-    if start and not (Path(start) / STAGE_ONE).exists():
-        raise InputError(f"{start}: no finished run to go on from; train without a start first")
+    for name in (STAGE_ONE, CONFIG) if start else ():
+        if not os.path.lexists(Path(start) / name):
+            raise InputError(f"{start}: no finished run to go on from; train without a start first")
+    if start:  # what the record will say of it: better known now than after the training
+        stage_one_facts(start)
     return Path(start) / STAGE_ONE if start else None
 
 
@@ -98,6 +131,6 @@ def stage_one_facts(start: Path | None) -> dict:
         return {}
     if str(start) == SHIPPED_PRIOR:
         return {"first_course": {key: registry.card("prior")[key] for key in ("recipe", "weights_digest")}}
-    config = json.loads((Path(start) / CONFIG).read_text(encoding="utf-8"))
+    config = files.read_record(Path(start) / CONFIG, _ANEW)
     digest = paths.digest(Path(start) / STAGE_ONE)[:16]
     return {"first_course": {"recipe": config, "weights_digest": digest}}

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from facelib.data.fer2013 import for_training
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
-from facelib.models import deepface, emotion
+from facelib.models import deepface, emotion, registry
 from facelib.paths import atomic_write
 from facelib.training import calibration, runs
 from facelib.training.augmentation import Augmentation
@@ -97,7 +98,8 @@ def train_emotion(
     progress: Callable[[str], None] = print,
     **chosen,
 ):
-    """Train an emotion network on the training split's labels and votes; PublicTest is watched.
+    """Train an emotion network on the training split's labels and votes; PublicTest is watched, or what
+    ``for_training`` sets aside in its place.
 
     output: the run's folder, as ``runs`` describes. name: "deep" or "plain", the branches of the network that
         ships as "facelib"; "tiny"; or "baseline": DeepFace's architecture, trained on the labels alone and
@@ -109,14 +111,14 @@ def train_emotion(
     chosen: fields of ``TrainingConfig`` that shall differ.
 
     Returns (network, configuration): a keras.Model as ``registry.load_emotion_model`` describes. Raises
-    InputError for a start or a teacher that there is not.
+    InputError for a start or a teacher that there is not, or a set without rows to train on.
     """
     output = Path(output)
     if str(start) == runs.SHIPPED_PRIOR:
         raise InputError("a shipped emotion network has lost the head that learns votes: name a run's folder")
     if start and name == "baseline":
         raise InputError("DeepFace's architecture has no stage two: choose another network, or no start")
-    before = runs.stage_one_weights(start)
+    before, data = runs.stage_one_weights(start), for_training(data)
     config = replace(EMOTION_CONFIGS[f"{name}, stage two" if start else name], **chosen)
     config = config if start else limit_ema(config, len(data.train))
     public = data.public_test
@@ -143,7 +145,7 @@ def train_emotion(
         def build():
             model = emotion.emotion_network(name, votes=True)
             if before:
-                model.load_weights(before)
+                registry.load_weights(model, before)
             return model
 
         size = emotion.EMOTION_SIDE if start else WINDOW
@@ -177,12 +179,12 @@ def teacher_predictions(
 ) -> np.ndarray:
     """The teachers' mean probabilities, (n, 7), over each image as it is and moved by three pixels both ways,
     and over the mirror images of these. Kept in ``output``, so that a resumed run does not predict again."""
-    kept = output / runs.TEACHER
-    if kept.exists() and len(found := np.load(kept)) == len(images):
+    kept, shape = output / runs.TEACHER, (len(images), len(EMOTIONS))
+    if (found := runs.read_teacher(kept)) is not None and found.shape == shape:
         return found
     progress(f"predictions of {len(teachers)} teachers on {len(images):,} images")
     networks = [runs.load_teacher(each) for each in teachers]
-    found = np.zeros((len(images), len(EMOTIONS)), np.float32)
+    found = np.zeros(shape, np.float32)
     for start in tqdm(range(0, len(images), 256), unit_scale=256, unit="image", disable=None):
         batch = images[start : start + 256]
         for move in (-3, 0, 3):
@@ -209,11 +211,11 @@ def merge_runs(data: FerData, output: Path, folders: Sequence[Path]) -> tuple[ke
         raise InputError(
             f"columns are runs of {', '.join(emotion.BRANCHES)}, in this order, not of {', '.join(found)}"
         )
-    trained = [runs.load_run(folder) for folder in folders]
+    trained, data = [runs.load_run(folder) for folder in folders], for_training(data)
     public = emotion.emotion_inputs(data.public_test.images)
     raw = emotion.merge_branches(trained).predict(public, batch_size=512, verbose=0)
     network = emotion.merge_branches(trained, *_calibration(data, raw, LOGIT_ADJUSTMENT["facelib"]))
-    config = {"seed": records[0]["recipe"]["seed"], "columns": list(emotion.BRANCHES)}
+    config = {"seed": records[0]["recipe"].get("seed"), "columns": list(emotion.BRANCHES)}
     command = f"facelib train emotion --columns {' '.join(map(str, folders))}"
     runs.write(output, network, "facelib", config, data, command=command, columns=records)
     return network, config

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from facelib.data.utkface import GenderData, decode, held_out, read_table, table_digest
+from facelib.errors import InputError
 from facelib.models.gender import GENDER_SIDE, gender_network
 from facelib.training import runs
 from facelib.training.augmentation import Augmentation
@@ -72,9 +73,11 @@ def train_gender(
     """Train the compact gender network on crops that vary as much as a detector's boxes, in colour and gray.
 
     output: the run's folder, as ``runs`` describes. Returns (network, configuration): a keras.Model as
-    ``registry.load_gender_model`` describes.
+    ``registry.load_gender_model`` describes. Raises InputError where nothing is held out for validation.
     """
     held = data.validation
+    if not held.any():
+        raise InputError("fewer than ten groups of faces: none is left for validation; give all of UTKFace")
     edge = (data.crops.shape[1] - GENDER_SIDE) // 2
     inputs = data.crops[held][:, edge:-edge, edge:-edge].astype(np.float32) / 255
     colourless = image_io.without_colour(inputs)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.data.duplicates import cleaned
+from facelib.data.fer2013 import for_training
 from facelib.data.ferplus import soft_labels
 from facelib.emotions import EMOTIONS, FERPLUS, FerData, Split
+from facelib.errors import InputError
 from facelib.models import registry
 from facelib.models.emotion import EMOTION_SIDE, emotion_inputs
 from facelib.paths import digest
@@ -52,6 +54,7 @@ def train_vqvae(
     """
     from facelib.models import vqvae
 
+    data = for_training(data)
     images = data.train.images
     config = limit_ema(replace(VQVAE_CONFIG, **chosen), len(images))
     watched = emotion_inputs(data.public_test.images)
@@ -134,11 +137,14 @@ def train_prior(
         facts["codec_digest"] = digest(generator.weights_file("vqvae", codec))[:16]
         codec = generator.load_network("vqvae", codec)
     command = {"teacher": teacher, "start": start, "codec": named}
+    data = for_training(data)
     teacher = None if teacher is None else runs.load_teacher(teacher)
     config = limit_ema(replace(PRIOR_CONFIG, **chosen), len(data.train))
     codebooks = vqvae.codebooks(codec)
     depth, size, latent = codebooks.shape
     train, public = frontal_faces(cleaned(data).train), frontal_faces(data.public_test)
+    if not len(train) or not len(public):
+        raise InputError(f"{data.source}: no frontal face in Training or PublicTest; give more faces")
     progress(f"{len(train):,} faces of {len(data.train):,} are coded, and mirrored")
     stacks = np.stack([_coded(codec, train.images, mirrored) for mirrored in (False, True)], axis=1)
     counts = np.bincount(train.labels, minlength=len(EMOTIONS))
@@ -161,7 +167,7 @@ def train_prior(
     def begin():
         model = (build or masked_prior.prior)(latent=latent, depth=depth, codes=size)
         if before:
-            model.load_weights(before)
+            registry.load_weights(model, before)
         return model
 
     model = fit(

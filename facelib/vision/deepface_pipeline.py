@@ -13,6 +13,11 @@ avoids each of these losses; this module keeps them, because a comparison needs 
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -151,3 +156,31 @@ def _window(image: np.ndarray, x: int, y: int, w: int, h: int) -> np.ndarray:
     if x1 < x2 and y1 < y2:
         window[y1 - y : y2 - y, x1 - x : x2 - x] = image[y1:y2, x1:x2]
     return window
+
+
+_PACKAGE = """
+import pickle, sys, numpy as np
+from deepface import DeepFace
+pictures = pickle.load(open(sys.argv[1], "rb"))
+options = dict(detector_backend="opencv", align=True, normalize_face=False)
+found = [DeepFace.extract_faces(np.ascontiguousarray(p[..., ::-1]), **options) for p in pictures]
+pickle.dump([[face["face"] for face in faces] for faces in found], open(sys.argv[1], "wb"))
+"""
+
+
+def crops_of_the_package(pictures: Sequence[np.ndarray]) -> list[list[np.ndarray]] | None:
+    """The crops that the deepface package makes of pictures (H, W, 3) uint8 RGB; None where it is missing.
+
+    Asked in a process of its own, because the package changes TensorFlow's settings. The crops are RGB, in
+    the order in which its threads happened to finish.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "pictures.pickle")
+        with open(file, "wb") as stream:
+            pickle.dump(list(pictures), stream)
+        environment = os.environ | {"DEEPFACE_HOME": folder}
+        command = [sys.executable, "-c", _PACKAGE, file]
+        if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
+            return None
+        with open(file, "rb") as stream:
+            return pickle.load(stream)

@@ -173,6 +173,7 @@ class YuNetDetector(_BoxDetector):
         super().__init__(min_confidence)
         self.model = Path(model) if model else registry.locate("yunet")
         self._local = threading.local()
+        registry.check_detector(self.model)
         self._run(np.zeros((32, 32, 3), np.uint8))  # a wrong file is reported now, not at the first picture
 
     def _run(self, image: np.ndarray) -> np.ndarray:

@@ -177,7 +177,13 @@ class FaceEncoder:
             image = image_io.load(source)
         except InputError as error:
             return _Prepared(source, error=error)
-        faces, patches = _find(image, self.mode, self.detect)
+        return self._inputs(source, *_find(image, self.mode, self.detect))
+
+    def cut(self, source: Source, image: np.ndarray, faces: list[detection.Detection]) -> _Prepared:
+        """Faces that are found already, for ``_classify``: a film's are followed from frame to frame."""
+        return self._inputs(source, faces, [alignment.upright(image, face) for face in faces])
+
+    def _inputs(self, source: Source, faces: list, patches: list[np.ndarray]) -> _Prepared:
         # Copied where a crop is a mere view: it would keep its whole picture in memory.
         inputs = {
             name: [np.ascontiguousarray(classifier.prepare(patch)) for patch in patches]

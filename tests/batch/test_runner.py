@@ -15,8 +15,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import facelib
 from facelib.batch import process, runner
+from facelib.cli import app
 from facelib.errors import InputError
-from helpers import wait_for
+from helpers import traps, wait_for
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def home(tmp_path, monkeypatch) -> Path:
     home = tmp_path / "a house"
     (home / "notebooks").mkdir(parents=True)
     monkeypatch.setenv("FACELIB_HOME", str(home))
+    monkeypatch.setenv("FACELIB_PROJECT", str(home))
     monkeypatch.chdir(tmp_path)
     return home
 
@@ -47,9 +49,9 @@ def printed(home: Path, name: str) -> str:
     return "".join(o.text for cell in notebook.cells for o in cell.get("outputs", []) if "text" in o)
 
 
-def test_without_notebooks_it_says_so(home, capsys):
-    assert runner.run() == 0
-    assert "no notebook" in " ".join(capsys.readouterr().out.split())
+def test_without_notebooks_there_is_nothing_to_run_and_that_is_an_error(home, capsys):
+    assert app.main(["run"]) == 1
+    assert "notebooks holds no notebooks; they come with the repository" in capsys.readouterr().err
 
 
 def test_one_failure_stops_no_other_and_leaves_a_log(home, capsys):
@@ -69,18 +71,21 @@ def test_one_failure_stops_no_other_and_leaves_a_log(home, capsys):
 
 
 def test_the_kernel_is_this_python_in_the_notebooks_folder(home, monkeypatch):
-    """Also where a kernelspec of that name, first in the search, belongs to another Python."""
+    """Also where a kernelspec of that name, first in the search, belongs to another Python, and files in
+    that folder have packages' names."""
+    trace = traps(home / "notebooks")
     spec = home / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
     argv = ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(home / "jupyter"))
-    write(home, "01-where", "import os, sys; print(sys.executable, os.getcwd(), sep='\\n')")
+    write(home, "01-where", "import os, sys, tqdm; print(sys.executable, os.getcwd(), sep='\\n')")
     caller = Path.cwd()
     assert runner.run(["1"]) == 0
     executable, folder = printed(home, "01-where").splitlines()
     assert executable == sys.executable
     assert Path(folder) == home / "notebooks" and Path.cwd() == caller
+    assert not trace.exists()
 
 
 def test_a_notebook_that_hangs_is_ended_with_what_it_started(home, capsys):

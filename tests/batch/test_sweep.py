@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -20,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from facelib.batch import cluster, process, sweep
 from facelib.cli import app
 from facelib.errors import InputError
-from helpers import picture, texts, wait_for
+from helpers import picture, texts, traps, wait_for
 
 ROOT = Path(sweep.__file__).parents[2]
 GRID = {"seed": [0, 1], "method": ["none", "smote"]}
@@ -43,6 +44,7 @@ def home(tmp_path_factory) -> Path:
     nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), home / "notebooks" / "02-b.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACELIB_HOME", str(home))
+        patch.setenv("FACELIB_PROJECT", str(home))
         yield home
 
 
@@ -131,11 +133,25 @@ def test_a_batch_that_no_worker_survives_is_named(scheduler, monkeypatch):
     assert found[0].source == "b" and "no worker could analyse" in str(found[0].error)
 
 
-def test_workers_of_ones_own_and_a_notebook_that_fails(home, capsys):
+def test_workers_of_ones_own_and_a_notebook_that_fails(home, tmp_path, monkeypatch, capsys):
+    """The workers import nothing from the working directory, and nobody outside the machine reaches them."""
+    trace, connect, heard = traps(tmp_path), cluster.connect, []
+
+    @contextmanager
+    def watched(*arguments):
+        with connect(*arguments) as client:
+            here = psutil.Process()
+            for each in (here, *here.children(recursive=True)):
+                heard.extend(c.laddr.ip for c in each.net_connections("inet") if c.status == "LISTEN")
+            yield client
+
+    monkeypatch.setattr(cluster, "connect", watched)
+    monkeypatch.chdir(tmp_path)
     assert app.main(["sweep", "2", "--workers", "1", "--timeout", "300"]) == 1
     out = capsys.readouterr().out
     assert "1/1  all: failed, In [1]: ZeroDivisionError" in out and ".log)" in out
     assert not list((home / "runs" / "sweeps" / "02-b").glob("*.json"))
+    assert set(heard) == {"127.0.0.1"} and not trace.exists() and "PYTHONSAFEPATH" not in os.environ
 
 
 def test_a_worker_with_another_facelib_is_refused(home, scheduler, monkeypatch, capsys):

@@ -28,7 +28,7 @@ FACE = (80, 65, 98, 98)  # in ASTRONAUT
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 COMMANDS = (
     "analyze", "data", "data fetch", "data import", "data info", "audit", "train", "evaluate", "experiment",
-    "run", "sweep", "report", "generate", "edit",
+    "run", "sweep", "report", "generate", "edit", "camera", "compare",
 )  # fmt: skip
 
 

@@ -63,7 +63,11 @@ def test_the_command_line_goes_before_the_file(tmp_path):
     assert options.parameters(["a=b=c"], file) == {"a": "b=c"}
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "day: 2026-01-01", "just words", "\x00"])
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+BAD = ["a: [", "- 1\n- 2", "day: 2026-01-01", "just words", "\x00", "a: &a [*a]", LAUGHS, "[" * 9999]
+
+
+@pytest.mark.parametrize("text", BAD)
 def test_a_file_that_is_no_list_of_parameters(text, tmp_path):
     (tmp_path / "bad.yml").write_text(text)
     with pytest.raises(InputError, match=r"bad\.yml: "):
@@ -73,6 +77,8 @@ def test_a_file_that_is_no_list_of_parameters(text, tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         options.parameters([], tmp_path / "gone.yml")
+    with pytest.raises(InputError, match="pipe or a device"):
+        options.parameters([], "/dev/zero")
     with pytest.raises(InputError, match="--param seed: write NAME=VALUE"):
         options.parameters(["seed"])
     with pytest.raises(InputError, match="'seed' has no value"):

@@ -90,6 +90,66 @@ def test_without_prefixes_test_is_one_split_and_the_caller_is_told_every_time(ti
     assert "private_test" in describe(data)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_without_public_test_a_tenth_of_training_is_set_aside(tiny, tmp_path):
+    images = np.random.default_rng(3).integers(0, 256, (300, 48, 48), np.uint8)
+    images[:60] = images[0]  # copies stay together, in Training
+    labels, usages = np.repeat(np.arange(6), 50), np.repeat([0, 2], [280, 20])
+    path = write_csv(tmp_path / "k", csv_lines((images, labels, usages)))
+    write_votes(path.parent, usages)
+    data = load_fer2013(path)
+    with pytest.warns(UserWarning, match="no PublicTest: 22 of Training's 280 images are set aside"):
+        found = fer2013.for_training(data, "PrivateTest")
+    assert [len(split) for _, split in found] == [258, 22, 20] and found.name == "fer2013"
+    assert np.bincount(found.public_test.labels).tolist() == [0, 4, 5, 5, 5, 3]
+    held = {image.tobytes() for image in found.public_test.images}
+    assert len(held) == 22 and images[0].tobytes() not in held
+    assert held.isdisjoint(image.tobytes() for image in found.train.images)
+    assert {image.tobytes() for image in found.whole.images} == {image.tobytes() for image in images}
+    assert {name: len(flags) for name, flags in found.extra["no_face"].items()} == {
+        name: len(split) for name, split in found
+    }
+    assert found.public_test.votes.shape == (22, 10) and "set aside" in found.extra["notes"][-1]
+    assert found.digest == fer2013.for_training(data).digest != data.digest  # seeded
+    assert fer2013.for_training(found) is found and "set aside" not in str(data.extra["notes"])
+
+
+def test_training_without_rows_to_spare_is_refused(tiny, tmp_path):
+    images, labels, usages = tiny
+
+    def load(name, keep, usage=None):
+        rows = np.flatnonzero(keep)
+        usage = usages[rows] if usage is None else np.full(len(rows), usage)
+        return load_fer2013(write_csv(tmp_path / name, csv_lines((images[rows], labels[rows], usage))))
+
+    with pytest.raises(InputError, match="has no rows in Training, which is needed; give the whole set"):
+        fer2013.for_training(load("a", usages == 2))
+    with pytest.raises(InputError, match="has no rows in PrivateTest"):
+        fer2013.for_training(load("b", usages < 2), "PrivateTest")
+    with pytest.raises(InputError, match="too few rows in Training to spare"):
+        fer2013.for_training(load("c", np.arange(N) < 2, 0))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_a_folder_for_validation_is_public_test(name, tiny, tmp_path):
+    """Also where somebody cut it out of Training: the folders tell, not the names."""
+    folder = write_folders(tmp_path / "k", tiny)
+    moved = sorted((folder / "train").rglob("*.jpg"))[::4]
+    for file in moved:
+        (folder / name / file.parent.name).mkdir(parents=True, exist_ok=True)
+        file.rename(folder / name / file.parent.name / file.name)
+    with pytest.warns(
+        UserWarning, match=r"the folder for validation is public_test, and test/ is private_test"
+    ):
+        data = load_fer2013(folder)
+    assert [len(split) for _, split in data] == [18 - len(moved), len(moved), 12]
+    wanted = sorted(EMOTIONS.index(file.parent.name) for file in moved)
+    assert sorted(data.public_test.labels.tolist()) == wanted
+    shutil.rmtree(folder / "test")
+    with pytest.warns(UserWarning, match="without test/ private_test is empty"):
+        assert len(load_fer2013(folder).private_test) == 0
+
+
 # --- finding and remembering -----------------------------------------------------------------------------
 
 
@@ -315,3 +375,15 @@ class TestReal:
         error = np.abs(table.images.astype(np.int16) - folders.images)
         assert error.max() <= 16 and error.mean() < 2  # JPEG at quality 95
         assert len({image.tobytes() for image in table.images}) == 34_036
+
+
+def test_the_set_to_work_on_is_fer2013_where_it_is_else_synthetic(tiny, home):
+    assert fer2013.load("auto", 100).name == "synthetic" and len(fer2013.load("toy", 100, 3).train) == 80
+    with pytest.raises(FileNotFoundError):
+        fer2013.load("fer2013")
+    write_csv(paths.data(), csv_lines(tiny))
+    assert fer2013.load().name == fer2013.load("fer2013").name == "fer2013"
+    assert fer2013.load("toy", 100).name == "synthetic"
+    assert fer2013.load("auto", 100, votes=True).name == "synthetic"  # it has no votes
+    with pytest.raises(InputError, match="no FER.* votes"):
+        fer2013.load("fer2013", votes=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +46,18 @@ def test_best_of_returns_what_our_network_reads_best(generator):
     one, best = generator.sample("happy", n=12, seed=1), generator.sample("happy", n=3, seed=1, best_of=4)
     read = registry.OnnxNetwork("emotion")(emotion_inputs(one))[:, EMOTIONS.index("happy")]
     np.testing.assert_array_equal(best, one.reshape(3, 4, 48, 48)[range(3), read.reshape(3, 4).argmax(1)])
+
+
+def test_threads_get_what_each_gets_alone(generator):
+    jobs = [
+        lambda: generator.sample("happy", 2, seed=1, best_of=2),
+        lambda: generator.edit(PICTURES, "fear", best_of=2),
+        lambda: generator.reconstruct(PICTURES),
+    ]
+    alone = [job() for job in jobs]
+    with ThreadPoolExecutor(3) as pool:
+        for expected, found in zip(3 * alone, pool.map(lambda job: job(), 3 * jobs), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ import pytest
 from facelib.batch import runner
 from facelib.paths import CHECKOUT
 
-NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
-NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+EVERYWHERE = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
+EVERYWHERE = [path for path in EVERYWHERE if ".ipynb_checkpoints" not in path.parts]
+NOTEBOOKS = [path for path in EVERYWHERE if path.parent.name == "notebooks"]
+WITH_EXERCISES = [path for path in NOTEBOOKS if (path.parent / "solutions" / path.name).is_file()]
 MEBIBYTE = 2**20
 MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\\w")  # as in JSON
 #: Small values of parameters that notebooks share: papermill injects those that a notebook has.
@@ -24,8 +26,8 @@ SMALL = {"dataset": "toy", "seed": 1}
 FAST: dict[str, dict[str, object]] = {
     "01-deepface-pipeline": {"repeats": 1, "peers": False},
     "02-fer2013-imbalance": {"n_faces": 1500, "n_bootstrap": 100},
-    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4},
-    "04-oversampling": {"n_faces": 1500, "n_exam": 1000, "steps": 60},
+    "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4, "n_matched": 200},
+    "04-oversampling": {"n_faces": 1500, "n_test": 1000, "steps": 60},
     "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
     "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
     "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
@@ -93,7 +95,7 @@ def test_every_notebook_is_numbered_and_no_number_is_taken_twice():
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERYWHERE, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_rules(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -124,3 +126,55 @@ def test_it_runs_with_other_parameters(path, tmp_path):
 
 def test_fast_names_notebooks_that_exist():
     assert set(FAST) <= {path.stem for path in NOTEBOOKS}
+
+
+# --- exercises -------------------------------------------------------------------------------------------
+
+
+def sources(path, tag: str) -> list[str]:
+    return [cell.source for cell in tagged(nbformat.read(path, as_version=4), tag)]
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_it_is_written_for_a_course(path):
+    """The opening says what for and how long; prose leads to code; what is compared can be compared."""
+    cells = nbformat.read(path, as_version=4).cells
+    for word in ("What you will learn", "Core", "To read", "To run", "glossary"):
+        assert word in cells[0].source, f"the opening does not say: {word}"
+    kinds = [cell.cell_type for cell in cells]
+    assert sum(a == b == "code" for a, b in zip(kinds, kinds[1:], strict=False)) <= 2
+    ignored = [c for c in cells if "nbval-ignore-output" in c.metadata.get("tags", []) and c.outputs]
+    assert len(ignored) <= 7, "only for versions, timings, and numbers of a network trained here"
+    assert "\n## What we found" in "\n" + "\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_each_exercise_has_a_stub_a_check_and_a_solution(path):
+    solved = path.parent / "solutions" / path.name
+    stubs, checks = sources(path, "exercise"), sources(path, "check")
+    assert 2 <= len(checks) == len(stubs) == len(sources(solved, "solution")) <= 4
+    assert all("None  # your code here" in stub for stub in stubs)
+    assert sources(solved, "check") == checks  # the same, so that the solution solves this exercise
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_solutions_pass_and_wrong_answers_do_not(path, monkeypatch, capsys):
+    """The solution, then the check; each solution's cell holds a wrong answer (metadata "wrong") as well."""
+    monkeypatch.chdir(path.parent)
+    space = {"display": print, "__name__": "solutions"}
+    notebook = nbformat.read(path.parent / "solutions" / path.name, as_version=4)
+    solution = None
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        if "check" in cell.metadata.get("tags", []):
+            exec(solution.metadata["wrong"], space)
+            with pytest.raises(AssertionError):
+                exec(cell.source, space)
+            exec(solution.source, space)
+        capsys.readouterr()
+        exec(python(cell), space)
+        if "check" in cell.metadata.get("tags", []):
+            assert "Right." in capsys.readouterr().out
+        elif "solution" in cell.metadata.get("tags", []):
+            solution = cell

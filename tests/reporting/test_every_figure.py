@@ -15,10 +15,15 @@ from helpers import drawn
 
 def written(figure) -> list[Text]:
     """The texts of a figure that are seen."""
-    unused = {id(text) for axes in figure.axes if not axes.axison for axis in (axes.xaxis, axes.yaxis)
-              for text in (*axis.get_ticklabels(which="both"), axis.label, axis.offsetText)}  # fmt: skip
+    unseen = set()
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks():  # matplotlib makes some that lie outside
+            if not axis.axes.axison or not low <= tick.get_loc() <= high:
+                unseen |= {id(tick.label1), id(tick.label2)}
+        unseen |= set() if axis.axes.axison else {id(axis.label), id(axis.offsetText)}
     found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    return [text for text in found if id(text) not in unused]
+    return [text for text in found if id(text) not in unseen]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -34,18 +39,39 @@ def test_letters_are_large_and_dark_and_every_word_has_its_french(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_no_word_covers_another_in_french(name):
-    figure = drawn(EVERY[name](lang="fr") if name == "drawn_faces" else french(EVERY[name]))
-    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in written(figure)]
-    boxes = [(words, box) for words, box in boxes if box.width and box.height]
+def test_no_word_covers_another_in_french(name, monkeypatch):
+    monkeypatch.setenv("FACELIB_LANG", "fr")
+    figure = drawn(EVERY[name]())
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in written(figure) if not text.get_rotation()]
     for i, (words, box) in enumerate(boxes):
         for others, other in boxes[:i]:
             wide = min(box.x1, other.x1) - max(box.x0, other.x0)
             high = min(box.y1, other.y1) - max(box.y0, other.y0)
             assert wide <= 2 or high <= 4, f"{words!r} covers {others!r}"
+        assert -5 <= box.x0 and box.x1 <= figure.bbox.width + 5, f"{words!r} leaves the figure"
 
 
-def french(make):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACELIB_LANG", "fr")
-        return make()
+@pytest.mark.parametrize("colour", [*COLOURS, *(each for _, each in result_figures.NETWORKS.values()), plots.THEIRS])
+def test_colours_keep_their_hue_and_become_legible(colour):
+    assert plots.contrast(plots.legible(colour), "white") >= 4.5
+    assert plots.contrast(plots.ink_on(colour), colour) >= 4.5
+    assert plots.legible("#333333") == "#333333"
+
+
+def test_contrast_is_that_of_wcag():
+    assert plots.contrast("white", "black") == pytest.approx(21) and plots.contrast("#777777", "white") < 4.5
+    assert plots.contrast("#767676", "white") >= 4.5  # the best-known limit
+
+
+def test_figures_speak_french(monkeypatch):
+    figure = drawn(EVERY["methods"]())
+    assert figure.axes[0].get_title("left") == "accuracy"
+    assert drawn(result_figures.recalls({}, lang="fr")).axes[0].get_ylabel() == "rappel"
+    monkeypatch.setenv("FACELIB_LANG", "fr")
+    assert drawn(result_figures.recalls({}, lang="en")).axes[0].get_ylabel() == "recall"  # what is asked for wins
+    figure = drawn(drawn(plots.small_multiples(["recall of fear"], 3, 2, percents="y")[0]))  # drawn twice
+    (axis,) = figure.axes
+    axis.set(xticks=[0.125], ylim=(0, 0.125), yticks=[0.125], xlabel="71.5% of fear")
+    drawn(drawn(figure))
+    assert axis.get_title("left") == "rappel, peur" and axis.get_xlabel() == "71,5\u00a0% de peur"
+    assert [axis.get_xticklabels()[0].get_text(), axis.get_yticklabels()[0].get_text()] == ["0,125", "12,5\u00a0%"]

@@ -159,3 +159,22 @@ def test_steadiness_counts_what_stays_and_what_moves():
     assert [x for x, *_ in dots(left)] == [0.75, 1.0, 1.0]
     assert np.allclose([x for x, *_ in dots(right)], [0.25, 6 / 7 / 4, 0])
     assert texts(left.get_yticklabels()) == list(pairs)
+
+
+def test_timeline_shows_the_longest_tracks_with_their_gaps():
+    times = np.r_[np.arange(0, 2, 0.1), np.arange(4, 5, 0.1)]
+    happy, fear = np.eye(7)[[3, 2]] * 0.9 + 0.1 / 7
+    tracks = {number: (times[: 30 - number], np.tile(happy, (30 - number, 1))) for number in range(1, 8)}
+    tracks[9] = times, np.r_[np.tile(fear, (20, 1)), np.tile(happy, (10, 1))]
+    tracks[12] = np.array([3.0]), fear[None]
+    figure = drawn(result_figures.timeline(tracks, most=3))
+    assert [axis.get_title("left") for axis in figure.axes] == [
+        "face 1: happy 91% on average", "face 2: happy 91% on average", "face 9: fear 61% on average"
+    ]  # fmt: skip
+    assert "6 that were seen more briefly are not shown" in figure.axes[-1].get_xlabel()
+    axis = figure.axes[2]
+    assert len(axis.collections) == 14  # seven emotions, before and after the gap
+    ends = [band.get_paths()[0].get_extents() for band in axis.collections]
+    assert {(round(e.x0, 1), round(e.x1, 1)) for e in ends} == {(0.0, 1.9), (4.0, 4.9)}
+    assert ends[2].height > 0.9 and ends[7].height > 0.9  # fear first, then happy
+    drawn(result_figures.timeline({12: tracks[12]}))

@@ -35,6 +35,7 @@ def home(tmp_path, monkeypatch):
         if source.slug.endswith(".png"):
             shutil.copy(reports / "figures" / source.slug, tmp_path / "reports" / "figures")
     monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
     return tmp_path
 
@@ -46,6 +47,7 @@ def built(tmp_path_factory):
     shutil.copytree(paths.CHECKOUT / "reports", home / "reports")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACELIB_HOME", str(home))
+        patch.setenv("FACELIB_PROJECT", str(home))
         for week in weekly_report.WEEKS:
             page, pdf = (path.read_bytes() for path in weekly_report.build(week)[0])
             found[week] = page, pdf, of_pdf(pdf)
@@ -234,7 +236,8 @@ def test_the_same_measurements_give_the_same_bytes(home):
 
 def test_what_is_committed_is_what_the_committed_metrics_give(tmp_path, monkeypatch):
     shutil.copytree(paths.CHECKOUT / "reports", tmp_path / "reports")
-    monkeypatch.setenv("FACELIB_HOME", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
     for week in weekly_report.WEEKS:
         page = tmp_path / "reports" / f"semaine-{week}" / "rapport.html"
@@ -289,14 +292,40 @@ def test_verdicts_of_week_3_follow_the_study_and_the_judge(home):
     assert "3,7 % des visages générés" in after and "s'approche donc parfois trop de ses exemples" in after
 
 
-def test_what_files_say_is_escaped(home):
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "[x](javascript:alert(1)) `*a* _b_ \\\\ | c",
+        "@fig:nowhere [@nobody]",
+        "x\n\n## Title @evil\n\nfigure: astronaut\nwidth: 1;evil:1\ncaption: c\nalt: a",
+    ],
+)
+def test_what_files_say_is_escaped(home, evil):
     rows = metrics("detection")["metrics"]["rows"]
-    rows[0]["detector"] = "<script>alert(1)</script>"
-    change("detection", rows=rows, command="<img src=x onerror=alert(1)>", data='"><script>')
-    content = weekly_report.build(2)[0][0].read_bytes()
-    page = Page(content)
-    assert not page.all("script") and all("onerror" not in each for each in page.all("img"))
-    assert "<script>alert(1)</script>" in page.text and "<img src=x onerror=alert(1)>" in page.text
+    rows[0]["detector"] = evil
+    change("detection", rows=rows, command=evil, data=evil)
+    change("audit", data=evil, weights=evil)
+    authors = {"authors": [{"name": evil, "affiliation": evil}], "course": evil, "year": 2026}
+    page = Page(weekly_report.build(2, authors=authors)[0][0].read_bytes())
+    assert not page.all("script") and not [each for _, each in page.tags if "onerror" in each]
+    assert not any("javascript" in each["href"] for each in page.all("a"))
+    assert not any("evil" in str(each.get("id")) or "evil" in each.get("style", "") for _, each in page.tags)
+    assert page.text.count(plain(evil)) >= 6  # each is shown as it stands
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("Ελένη Łuć", "Ελένη Łuć"), ("Дмитрий", "Дмитрий"), ("\ue000", "")]
+)
+def test_names_are_printed_or_named(home, name, shown):
+    """Of the last no font has a letter."""
+    if shown:
+        assert shown in of_pdf(weekly_report.build(2, authors={"authors": [name]})[0][1].read_bytes())
+        return
+    with pytest.raises(InputError, match="no font here has .*install a font that has it") as error:
+        weekly_report.build(2, authors={"authors": ["王 \U000e0fff" + name]})
+    assert "\n" not in str(error.value)
 
 
 # --- missing, damaged, stale -------------------------------------------------------------------------------
@@ -337,7 +366,8 @@ def test_what_may_be_missing_is_left_out_and_shown_once_there(home, week, names,
     assert not any(words in text_of(week) for words in gone)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"date": "2026-11-22", "metrics": {}}'])
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"date": "2026-11-22", "metrics": {}}',
+                                     b'{"date": "today", "metrics": {}}'])  # fmt: skip
 def test_a_damaged_file_is_an_error_in_one_line(home, content):
     weekly_report.SOURCES["audit"].path.write_bytes(content)
     with pytest.raises(InputError, match="make it again") as error:
@@ -405,8 +435,9 @@ def test_authors_are_parameters(home, capsys):
         assert "<b>" in text and "École #1" in text and "Zoé $x$" in text and "1er décembre 2026" in text
         assert "Traitement d'images" in text and "2026–2027" in text
     assert "mailto:ada@example.org" in [each["href"] for each in page.all("a")]
-    place.write_text("authors: []\n", encoding="utf-8")
-    assert app.main(["report", "--week", "2", "--authors", str(place)]) == 1
+    for wrong in ("authors: []\n", "authors: [{name: A, email: 'x](javascript:alert(1))'}]\n"):
+        place.write_text(wrong, encoding="utf-8")
+        assert app.main(["report", "--week", "2", "--authors", str(place)]) == 1
     assert app.main(["report", "--week", "2", "--authors", str(home / "missing.yml")]) == 1
     assert "missing.yml: no such file" in capsys.readouterr().err
 
@@ -453,12 +484,12 @@ def test_a_reference_to_nothing_is_an_error():
 def test_no_character_means_anything_to_the_printer():
     import typst
 
-    letters = "".join(chr(code) for code in range(33, 127) if chr(code) not in "`*'")
-    document = markup.parse("text")
-    source = markup.Typst(document, {}, "en")(f'{letters} 1. x *em*(a);b **bold**.field `co\\de"`')
-    printed = of_pdf(typst.compile(source.encode())).replace(" ", "")  # the line may break anywhere
-    assert printed == f'{letters} 1. x em(a);b bold.field co\\de"'.replace(" ", "")
-    written = Page(markup.Html(document, {}, "en")(f"{letters} <script>").encode())
+    letters, document = "".join(map(chr, range(33, 127))).replace("'", ""), markup.parse("text")
+    text = f'{markup.escaped(letters)} 1. x *em*(a);b **bold**.field `co\\de"`'
+    printed = of_pdf(typst.compile(markup.Typst(document, {}, "en")(text).encode()))
+    wanted = f'{letters} 1. x em(a);b bold.field co\\de"'
+    assert printed.replace(" ", "") == wanted.replace(" ", "")  # the line may break anywhere
+    written = Page(markup.Html(document, {}, "en")(f"{markup.escaped(letters)} <script>").encode())
     assert written.text == f"{letters} <script>" and not written.tags
 
 

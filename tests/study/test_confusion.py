@@ -227,3 +227,69 @@ def test_a_record_holds_all(toys, monkeypatch, home):
     found = file["metrics"]
     assert np.array(found["confusion"]["counts"]).sum() == file["n"]
     assert np.array(found["occlusion"]["fear"]).shape == (11, 11)
+
+
+def test_matched_faces_differ_in_the_experts_units_alone(monkeypatch):
+    given = []
+    monkeypatch.setattr(confusion.synthetic_drawing, "render", lambda who, shots, units: given.append(units))
+    labels = confusion.matched_faces(600, 1)[1]
+    units = dict(zip(confusion.synthetic_drawing.UNITS, given[0].T, strict=True))
+    fear = labels == FEAR
+    assert set(labels) == {FEAR, SURPRISE} and 0.4 < fear.mean() < 0.6
+    for unit in ("AU1", "AU2", "AU5", "AU26"):
+        assert abs(units[unit][fear].mean() - units[unit][~fear].mean()) < 0.05
+    brows, lips = (units[unit] > 0 for unit in ("AU4", "AU20"))
+    assert not (brows | lips)[~fear].any() and (brows | lips)[fear].all()
+    assert all(0.2 < each[fear].mean() < 0.5 for each in (brows & lips, brows & ~lips, lips & ~brows))
+
+
+def test_a_way_begins_at_one_expression_and_moves_the_named_units():
+    assert confusion.way(["AU4", "AU26"], 0) == PROTOTYPES["surprise"] | {"AU4": 0}
+    half = confusion.way(["AU4", "AU26"], 0.5)
+    assert half["AU4"] == 0.25 and half["AU26"] == pytest.approx(0.725) and half["AU1"] == 1
+
+
+def test_suspects_and_followed():
+    """60 of 200 labelled fear are read as surprise: they show it, or people read them so too, or neither."""
+
+    def result(label, majority, person):
+        def shares(hits):
+            marks = np.repeat([FEAR, SAD, SURPRISE], 200)
+            read = marks.copy()
+            read[:hits] = SURPRISE
+            return confusion.shares(marks, read)
+
+        people = np.zeros((7, 7))
+        people[FEAR, SURPRISE] = person
+        relabelled = {"majority": {"area": np.full((7, 7), 0.9)}}
+        views = {"label": shares(label), "majority": shares(majority)}
+        return {"views": views, "people": {"share": people}, "relabelled": relabelled}
+
+    for numbers, blame in (
+        ((60, 6, 0.03), "the labels"),
+        ((60, 6, 0.0), "the labels and the network"),
+        ((60, 60, 0.28), "the faces"),
+        ((60, 60, 0.1), "the network"),
+    ):
+        assert confusion.suspects(result(*numbers))["fear → surprise"]["verdict"] == blame
+    table = confusion.followed(
+        {"a": result(60, 6, 0.1)["views"]["label"], "b": {"share": np.full((7, 7), 0.5)}}
+    )
+    assert table.loc["fear → surprise"].tolist() == ["30%  [24% to 37%]", "50%"]
+
+
+@pytest.mark.parametrize("task, function", [("confusion", "record"), ("votes", "beyond_votes")])
+def test_the_commands_that_train_nothing_need_no_more_than_their_name(
+    task, function, home, monkeypatch, capsys
+):
+    """They were refused once, for --jobs that nobody had asked for."""
+    from facelib.cli import app
+    from facelib.study import evaluate_networks
+
+    monkeypatch.setattr(
+        confusion if task == "confusion" else evaluate_networks, function, lambda *_, **__: "done"
+    )
+    monkeypatch.setattr("facelib.models.registry.load_emotion_model", lambda name: None)
+    assert app.main(["experiment", task, "--dataset", "toy"]) == 0
+    assert capsys.readouterr().out == "done\n"
+    assert app.main(["experiment", task, "--dataset", "toy", "--jobs", "2"]) == 1

@@ -44,6 +44,29 @@ def test_two_networks_side_by_side(home, monkeypatch):
     assert "recall of fear" in evaluate_networks.table(records[:1])
 
 
+def test_what_a_network_knows_beyond_the_votes(home, monkeypatch):
+    """One that knows each label knows it where nobody voted for it; the reader of votes does not."""
+    data = load_toyfaces(n=1500)
+    labels = np.concatenate([data.public_test.labels, data.private_test.labels])
+    leaked = np.concatenate(list(evaluate_networks.duplicates.leaked_rows(data).values()))[len(data.train) :]
+    given = iter(np.array_split(np.eye(7)[labels] * 0.9 + 0.1 / 7, [256]))
+    monkeypatch.setattr(evaluate_networks, "load_network", lambda name: lambda inputs: next(given))
+    path = evaluate_networks.beyond_votes(data, "fer")
+    record = metrics.read_metrics(path.stem)
+    found = record["metrics"]
+    assert (
+        path.stem == "02-beyond-votes-toy" and record["n"] <= (~leaked).sum() < found["with_copies"]["n"] + 20
+    )
+    assert found["network"]["recall"] == found["network"]["precision"] == 1
+    assert 0.3 < found["balanced_reader"]["recall"] < 0.8
+    fear = found["unvoted"]["fear"]
+    assert (fear["labelled"], fear["others"]) == (1, 0) and fear["labelled_n"] > 10
+    assert sum(step["labelled_n"] + step["others_n"] for step in found["by_likeness"]) == (
+        fear["labelled_n"] + fear["others_n"]
+    )
+    assert found["auc"]["network"]["area"] == 1 and 0.3 < found["auc"]["frame"]["area"] < 0.75
+
+
 def test_in_the_mirror(home, monkeypatch):
     """To a network that sees the left half alone, both halves count alike."""
     data, given = load_toyfaces(n=700), []

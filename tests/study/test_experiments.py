@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS, Split
 from facelib.errors import InputError
 from facelib.study import experiments, imbalance_methods, metrics
-from helpers import wait_for
+from helpers import traps, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,17 @@ def targets_of(name, data, monkeypatch):
     recipe = imbalance_methods.training_config(len(data.train), 1, 32, 0)
     imbalance_methods.train(METHODS[name], data, recipe, None, imbalance_methods.silent)
     return given
+
+
+def test_every_method_hands_over_what_its_loss_takes(data, monkeypatch):
+    logits = np.random.default_rng(0).normal(size=(16, 7)).astype(np.float32)
+    for name, method in METHODS.items():
+        if method.after or method.sampler.startswith("generated"):
+            continue
+        given = targets_of(name, data, monkeypatch)
+        targets = given["targets"](1.0) if method.deferred else given["targets"]
+        assert len(given["images"]) == len(targets) and targets.shape[1] == 7, name
+        assert np.isfinite(np.asarray(given["loss"](targets[:16].astype(np.float32), logits))).all(), name
 
 
 def test_weights_reach_the_targets(data, monkeypatch):
@@ -106,7 +119,7 @@ def test_cleaning_leaves_each_picture_once_and_none_of_a_test(data):
 REFUSED = {
     f"confusion {option}": "is for imbalance and two-stage and generated, not for confusion"
     for option in ("--seeds 2", "-j 2", "--fast", "--arms over", "--output x", "--epochs 1")
-} | {"imbalance --model tiny": "--model is for confusion, not for imbalance"}
+} | {"imbalance --model tiny": "--model is for confusion and votes, not for imbalance"}
 
 
 @pytest.mark.parametrize("words", REFUSED)
@@ -116,6 +129,41 @@ def test_options_of_another_study_are_refused(words, capsys):
     assert line.endswith(REFUSED[words])
 
 
+@pytest.mark.filterwarnings("ignore:no PublicTest")
+def test_what_a_study_needs_is_said_before_the_first_epoch(synthetic, tmp_path):
+    empty = replace(synthetic, private_test=synthetic.private_test[:0])
+    with pytest.raises(InputError, match="has no rows in PrivateTest, which is needed"):
+        experiments.record("imbalance", empty, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:no PublicTest")
+def test_a_study_without_public_test_and_with_damaged_files(synthetic, tmp_path, monkeypatch):
+    begun, data = [], replace(synthetic, public_test=synthetic.public_test[:0])
+
+    def run(method, data, *_):
+        begun.append([len(split) for _, split in data])
+        return {"public": np.full((begun[0][1], 7), 1 / 7), "private": np.full((begun[0][2], 7), 1 / 7)}
+
+    monkeypatch.setattr(imbalance_methods, "run", run)
+    options = {"methods": ["focal"], "seeds": 1, "progress": lambda line: None}
+    found = experiments.run("imbalance", data, tmp_path, "x", **options)
+    assert begun[0][1] > 100 and begun[0][0] == len(data.train) - begun[0][1]
+    assert set(found) == {"none", "focal"}
+    result, record = (tmp_path / "imbalance-x" / "focal-0" / name for name in ("result.npz", "run.json"))
+    half = result.read_bytes()[:-50]
+    for file, content in ((result, half), (result, b""), (record, b"{"), (record, b"[" * 99999)):
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=rf"{file.name}: .*damaged.*delete") as caught:
+            experiments.run("imbalance", data, tmp_path, "x", **options)
+        assert "\n" not in str(caught.value)
+        file.write_bytes(whole)
+    np.savez(result, private=np.full((9, 7), 1 / 7), public=np.full((9, 7), 1 / 7))
+    with pytest.raises(InputError, match="no probabilities of the private split"):
+        experiments.run("imbalance", data, tmp_path, "x", **options)
+
+
 def facelib(*words: str, **options) -> subprocess.Popen:
     """A command in a process of its own: training wants TensorFlow's faster kernels, chosen at its import."""
     return subprocess.Popen([sys.executable, "-m", "facelib", *words], **options)
@@ -123,25 +171,27 @@ def facelib(*words: str, **options) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
-    some = ["rare", "rare-last", "gradual"]
-    options = ["--dataset", "toy", "--seeds", "1", "--fast", "--jobs", "2"]
-    said = ""
-    for words in (["imbalance"], ["two-stage", "--arms", *some]):
-        process = facelib("experiment", *words, *options, stdout=subprocess.PIPE, text=True)
+    """Of the methods, those that train, start or end in a way of their own. No process, and there are more
+    than one, imports from the working directory."""
+    arms, some = ["smote-features", "prior", "ldam-drw", "crt", "bias"], ["rare", "rare-last", "gradual"]
+    options = ["--dataset", "toy", "--seeds", "1", "--fast"]
+    said, trace = "", traps(home)
+    for words in (["imbalance", "--jobs", "2", "--arms", *arms], ["two-stage", "--arms", *some]):
+        process = facelib("experiment", *words, *options, cwd=home, stdout=subprocess.PIPE, text=True)
         said += process.communicate(timeout=600)[0]
-        assert process.returncode == 0
-    ran = [line.split(",")[0] for line in said.splitlines() if ", seed 0: done, " in line]
+        assert process.returncode == 0 and not trace.exists()
+    ran = re.findall(r"^(\S+), seed 0(?:$|: done, )", said, re.M)
     # The second study finds stage one there.
-    assert sorted(ran) == sorted([each.name for each in imbalance_methods.IMBALANCE] + some)
-    assert "random oversampling  " in said
+    assert sorted(ran) == sorted(["none", *arms, *some])
+    assert "LDAM, deferred weights  " in said
     rows = metrics.read_metrics("04-imbalance-toy-fast")["metrics"]["rows"]
-    assert [row["name"] for row in rows] == [each.name for each in imbalance_methods.IMBALANCE]
+    assert [row["name"] for row in rows] == ["none", *arms]
     for row in rows:
         assert set(row) >= {"all", "unseen", "majority", "against_none", "title", "seeds"}
         assert 0 <= row["all"]["accuracy"] <= 1 and row["unseen"]["n"] < row["all"]["n"]
     assert rows[0]["against_none"] == {} and "fear" in rows[1]["against_none"]["all"]["recall_p_holm"]
     results = {p.parent.name: np.load(p)["private"] for p in home.rglob("imbalance*/*/result.npz")}
-    assert len(results) == len(imbalance_methods.IMBALANCE)
+    assert len(results) == len(rows)
     for name, found in results.items():
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-3, err_msg=name)
     # What is done afterwards starts from the network of "none" and changes it.
@@ -157,10 +207,10 @@ def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
 
     begun = []
     again = {"seeds": 1, "fast": True, "progress": begun.append}
-    experiments.record("imbalance", synthetic, home / "runs", **again)
+    experiments.record("imbalance", synthetic, home / "runs", methods=arms, **again)
     assert begun == []  # all runs were there
     with pytest.raises(InputError, match="none-0: a run on other data, of another budget"):
-        experiments.record("imbalance", synthetic, home / "runs", epochs=2, **again)
+        experiments.record("imbalance", synthetic, home / "runs", methods=arms, epochs=2, **again)
     with pytest.raises(InputError, match="no such arm: magic; there are none, weights-sqrt"):
         experiments.record("imbalance", synthetic, home / "runs", methods=["magic"], **again)
 
@@ -168,7 +218,7 @@ def test_the_whole_study_runs_and_is_not_run_twice(home, synthetic, data):
 @pytest.mark.slow
 def test_a_study_that_is_killed_goes_on(home):
     """kill -9 while the second arm is learning: the first stays, the second goes on at its last epoch."""
-    command = "experiment imbalance --dataset toy --fast --seeds 1 --epochs 3 --arms focal".split()
+    command = "experiment imbalance --dataset toy --fast --seeds 1 --epochs 2 --arms focal".split()
     process = facelib(*command)
     runs = home / "runs" / "imbalance-toy-fast"
     log = runs / "focal-0" / "log.jsonl"
@@ -183,4 +233,51 @@ def test_a_study_that_is_killed_goes_on(home):
     assert (runs / "none-0" / "result.npz").stat().st_mtime_ns == first
     with np.load(runs / "focal-0" / "result.npz") as result:
         assert result["private"].shape[1] == 7
-    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2]
+
+
+def test_fear_is_pushed_in_the_study_and_methods_that_count_are_known():
+    methods = {each.name: each for each in imbalance_methods.IMBALANCE}
+    assert methods["over-rare"].classes == ("disgust", "fear") and methods["over-rare"].sampler == "over"
+    assert methods["over-rare"] in imbalance_methods.GENERATED  # one run serves both studies
+    assert {name for name, each in methods.items() if not each.treats_rarity} == {
+        "none",
+        "focal",
+        "votes",
+        "clean",
+    }
+
+
+def test_predictions_and_best_methods_of_a_record():
+    def row(name, disgust, fear, accuracy, majority, sure=True):
+        change = {"accuracy": accuracy, "macro_f1": 0.0, "accuracy_p_holm": 0.01, "macro_f1_p_holm": 1.0}
+        change |= {key: (-0.1, 0.1) for key in ("accuracy_interval", "macro_f1_interval")}
+        change |= {"recall": {"disgust": disgust, "fear": fear}}
+        change |= {"recall_p_holm": dict.fromkeys(EMOTIONS, 0.01 if sure else 0.9)}
+        change |= {"recall_interval": dict.fromkeys(EMOTIONS, (0, 0.1))}
+        level = {"macro_f1": majority, "macro_f1_interval": (-0.1, 0.6), "macro_f1_runs": [majority]}
+        level |= {"recall": {"disgust": 0.3 + disgust}, "recall_interval": {"disgust": (0, 1)}}
+        level |= {"recall_runs": {"disgust": [0.3 + disgust]}}
+        against = {} if name == "none" else {"all": change}
+        return {"name": name, "title": name, "all": level, "majority": level, "against_none": against}
+
+    rows = [row("none", 0, 0, 0, 0.4), row("over", 0.5, 0.1, -0.1, 0.45), row("crt", 0.3, -0.1, -0.1, 0.41)]
+    rows += [
+        row("smote", 0.2, 0.1, -0.1, 0.3, sure=False),
+        row("votes", 0, 0, 0.1, 0.5),
+        row("over-rare", 1, 1, 1, 1),
+    ]
+    record = {"metrics": {"rows": rows}}
+    judged = experiments.predictions(record)
+    assert [true for _, true, _ in judged] == [True, False, True, True]
+    assert (
+        judged[0][2].startswith("2 of 3")
+        and "soft labels 50.0%" in judged[3][2]
+        and "(over) 45.0%" in judged[3][2]
+    )
+    assert experiments.significant(rows, "fear") == ["over", "over-rare"]
+    assert experiments.significant(rows, "fear", -1) == ["crt"]
+    assert experiments.find(rows[0], "macro_f1")[1].tolist() == [0, 0.6]  # an older record's, cut at 0
+    best = experiments.best_methods({"metrics": {"rows": rows[:3]}}, {"disgust": "recall of disgust"})
+    assert best.loc["recall of disgust"].tolist()[:2] == ["over", "80.0%"]
+    assert best.loc["recall of disgust", "accuracy, points"] == "-10.0"

@@ -54,6 +54,16 @@ def test_summary_is_the_mean_of_each_runs_metrics():
     assert flat(alone) == pytest.approx(each[1]) and np.isnan(alone["accuracy_interval"]).all()
 
 
+@pytest.mark.parametrize("right", [(1, 2, 5), (19, 20, 17), (0, 0, 0)])
+def test_an_interval_of_a_recall_stays_between_0_and_1(right):
+    """So rare a class, and runs so unlike, that mean and t take the interval over the edge."""
+    labels = np.repeat([1, 3], [20, 200])
+    predictions = np.stack([np.where(np.arange(220) < n, 1, 3) for n in right])
+    low, high = summary(labels, predictions, 500)["recall_interval"]["disgust"]
+    assert 0 <= low <= np.mean(right) / 20 <= high <= 1
+    assert high - low > 0.2 or not any(right)
+
+
 def test_resamples_are_those_of_a_plain_loop():
     labels, predictions, _ = study(300, (2, 1), np.random.default_rng(1))
     labels[labels == 1] = 0  # nothing is nan

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -123,6 +125,62 @@ def test_resuming_with_another_config_is_refused(tmp_path):
     _fit(tmp_path, 1)
     with pytest.raises(InputError, match="another configuration"):
         _fit(tmp_path, 1, resume=True, learning_rate=1e-3)
+
+
+def _spoil(path, change) -> None:
+    """Change the arrays of a checkpoint."""
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+#: A file of the run's folder, what is done to it, and what is said; nothing: it does no harm.
+DAMAGE = {
+    "half a line": ("log.jsonl", lambda f: f.write_text(f.read_text() + '{"epoch": 2, "lo'), ""),
+    "a line that is not ours": ("log.jsonl", lambda f: f.write_text(f"[1]\n{f.read_text()}null\n\x00"), ""),
+    "half a checkpoint": ("checkpoint.npz", lambda f: os.truncate(f, f.stat().st_size // 2), "damaged"),
+    "an empty checkpoint": ("checkpoint.npz", lambda f: os.truncate(f, 0), "damaged"),
+    "nan": ("checkpoint.npz", lambda f: _spoil(f, lambda a: a["1"].fill(np.nan)), "no training leaves"),
+    "a step below 0": (
+        "checkpoint.npz",
+        lambda f: _spoil(f, lambda a: a.update(step=-1)),
+        "no training leaves",
+    ),
+    "another shape": (
+        "checkpoint.npz",
+        lambda f: _spoil(f, lambda a: a.update({"0": a["0"][:1]})),
+        "other shapes",
+    ),
+    "a part is missing": ("checkpoint.npz", lambda f: _spoil(f, lambda a: a.pop("1")), "damaged"),
+    "too much": (
+        "checkpoint.npz",
+        lambda f: _spoil(f, lambda a: a.update(x=np.zeros(3 << 20))),
+        "more than belong",
+    ),
+    "no recipe": ("recipe.json", lambda f: f.write_text("{"), "damaged"),
+    "a hostile recipe": ("recipe.json", lambda f: f.write_text("[" * 100_000), "damaged"),
+}
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    return folder, _fit(folder, 2).get_weights()
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_run_is_taken_up_or_named(name, two_epochs, tmp_path):
+    file, spoil, message = DAMAGE[name]
+    folder = shutil.copytree(two_epochs[0], tmp_path / "run")
+    spoil(folder / file)
+    if message:
+        with pytest.raises(InputError, match=f"{file}: .*{message}.*; delete it to begin the run anew"):
+            _fit(folder, 2, resume=True)
+        return
+    for a, b in zip(_fit(folder, 2, resume=True).get_weights(), two_epochs[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [json.loads(line)["epoch"] for line in (folder / "log.jsonl").read_text().splitlines()] == [1, 2]
 
 
 def test_batches_are_the_same_from_wherever_they_start():

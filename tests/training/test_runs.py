@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.training import runs
+from helpers import UNPLUGGED, new_user, written_below
 
 #: Every trainer as a Python caller uses it, on tiny data; small networks stand for the slow ones. A run whose
 #: network is one of ours is found and loaded again; what is shipped at the end is cleared of training state.
@@ -55,6 +57,9 @@ def finished(tmp_path_factory):
 
 def train(backend: str, place):
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0"  # compiling takes longer than the few steps
+    )
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(place)],
         env=environment,
@@ -96,6 +101,41 @@ def test_runs_that_cannot_be_loaded(finished, tmp_path):
         runs.load_run(finished / "vqvae")
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"recipe": {}}', '{"architecture": ["x"], "recipe": {}}', "[" * 100_000,
+     '{"architecture": "tiny", "recipe": 3}'],
+)  # fmt: skip
+def test_a_damaged_record_is_named(content, tmp_path):
+    (tmp_path / runs.RECORD).write_text(content)
+    with pytest.raises(
+        InputError, match=r"run\.json: .*damaged.*; delete the folder and train again"
+    ) as caught:
+        runs.record(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_stage_one_is_looked_at_before_stage_two_begins(tmp_path):
+    (tmp_path / runs.STAGE_ONE).write_bytes(b"")
+    with pytest.raises(InputError, match="no finished run to go on from"):
+        runs.stage_one_weights(tmp_path)
+    (tmp_path / runs.CONFIG).write_text("{")
+    with pytest.raises(InputError, match=r"recipe\.json: .*damaged"):
+        runs.stage_one_weights(tmp_path)
+
+
+def test_predictions_that_are_not_whole_are_made_again(tmp_path):
+    path, kept = tmp_path / runs.TEACHER, np.full((50, 7), 1 / 7, np.float32)
+    np.save(path, kept)
+    np.testing.assert_array_equal(runs.read_teacher(path), kept)
+    whole = path.read_bytes()
+    for content in (whole[:-9], whole[:40], b"", b"x" * 99, whole.replace(b"(50, 7)", b"(9**9, )")):
+        path.write_bytes(content)
+        assert runs.read_teacher(path) is None
+    np.save(path, kept * np.nan)
+    assert runs.read_teacher(path) is None
+
+
 def test_the_record_of_stage_two_says_what_stage_one_was():
     card = registry.card("prior")
     shipped = runs.stage_one_facts("shipped")["first_course"]
@@ -112,11 +152,10 @@ import sys; sys.exit(3)
 """
 
 
-def test_importing_a_module_is_enough():
-    """TensorFlow starts in silence and with oneDNN, and the environment is what it was."""
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-c", QUIET], env=environment, capture_output=True, text=True, timeout=600
-    )
+def test_importing_a_module_is_enough(tmp_path):
+    """TensorFlow starts in silence, offline and with oneDNN, and the environment is what it was."""
+    command, environment = [sys.executable, "-c", UNPLUGGED + QUIET], new_user(tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (3, "")
+    settings = (".keras/keras.json", ".cache/matplotlib/fontlist")  # and no id of the machine
+    assert all(name.startswith(settings) for name in written_below(tmp_path))

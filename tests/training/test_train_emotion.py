@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,41 @@ def test_stage_two_needs_stage_one(train, tmp_path):
         train(None, tmp_path / "second", start=tmp_path / "first")
     with pytest.raises(InputError, match="lost the head"):
         train_emotion.train_emotion(None, tmp_path, start="shipped")
+
+
+class Begun(Exception):
+    """The first epoch would begin."""
+
+
+@pytest.mark.filterwarnings("ignore:no PublicTest")
+@pytest.mark.parametrize("trainer", ["train_emotion", "train_vqvae"])
+def test_without_public_test_the_first_epoch_is_measured_on_a_part_of_training(
+    trainer, tmp_path, monkeypatch
+):
+    module = train_emotion if trainer == "train_emotion" else train_generator
+    data = synthetic_faces.load_toyfaces(n=1500)
+    data = replace(data, public_test=data.public_test[:0])
+
+    def fit(*positional, validate, **options):
+        images, seen = positional[1], []
+
+        class Model:
+            def predict(self, inputs, **_):
+                seen.append(np.asarray(inputs))
+                raise Begun
+
+        with pytest.raises(Begun):
+            validate(Model())
+        assert len(seen[0]) == len(data.train) - len(images) > 40
+        held = {(255 * each).round().astype(np.uint8).tobytes() for each in seen[0][..., 0]}
+        assert held.isdisjoint(image.tobytes() for image in images)
+        raise Begun
+
+    monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(Begun):
+        getattr(module, trainer)(data, tmp_path, epochs=1, progress=lambda line: None)
+    with pytest.raises(InputError, match="has no rows in Training"):
+        getattr(module, trainer)(replace(data, train=data.train[:0]), tmp_path, epochs=1)
 
 
 def test_the_loss_is_the_sum_of_both_heads():

@@ -337,3 +337,16 @@ def test_inputs_come_in_batches():
     np.testing.assert_allclose(gray.mean(axis=(1, 2, 3)), (0.299, 0.299 / 3), atol=1e-4)
     assert deepface_pipeline.emotion_input([]).shape == (0, 48, 48, 1)
     assert deepface_pipeline.gender_input([]).shape == (0, 224, 224, 3)
+
+
+def test_where_the_package_cannot_be_asked_there_are_no_crops(monkeypatch):
+    monkeypatch.setattr(deepface_pipeline, "_PACKAGE", "raise ImportError")
+    assert deepface_pipeline.crops_of_the_package([]) is None
+
+
+def test_a_network_as_stages_to_draw():
+    model = deepface.emotion_network()
+    found = deepface.stages(model)
+    assert found[0] == ("input", 48, 1, 0) and found[1][:3] == ("conv 5", 44, 64)
+    assert found[-1] == ("dense", 1, 7, 1025 * 7)
+    assert sum(stage[3] for stage in found) == model.count_params()

@@ -1,0 +1,47 @@
+"""What the notebooks share."""
+
+from __future__ import annotations
+
+import pytest
+
+from facelib.batch import notebook
+from facelib.study import metrics
+
+
+def test_an_exercise_is_open_right_or_wrong(capsys):
+    def test(answer):
+        assert answer == 42, "not the answer"
+
+    notebook.check(None, test)
+    assert "Not solved yet" in capsys.readouterr().out
+    notebook.check(42, test)
+    assert capsys.readouterr().out == "Right.\n"
+    with pytest.raises(AssertionError, match="not the answer"):
+        notebook.check(0, test)
+    assert capsys.readouterr().out == ""
+
+
+def test_recorded_rows_and_results_side_by_side(home):
+    rows = [{"name": "a", "seconds": 1.23456, "n": None}, {"name": "b", "seconds": 2, "n": 3}]
+    metrics.write_metrics("01-rows", {"rows": rows}, command="x")
+    found = notebook.recorded_rows("01-rows", "name")
+    assert found.loc["seconds"].tolist() == ["1.23", "2"] and found.loc["n"].tolist() == ["–", "3"]
+    sets = {"run": {"a": {"b": 1}}, "recorded": {"a": {"b": 2}}}
+    assert notebook.side_by_side(sets, "a", "b") == {"run": 1, "recorded": 2}
+
+
+def test_fastest_call_counts():
+    waits = iter((0.02, 0.0, 0.02))
+    assert notebook.fastest(lambda: __import__("time").sleep(next(waits)), repeats=3) < 15
+
+
+@pytest.mark.parametrize("static", ["1", ""])
+def test_sliders_have_a_picture_that_needs_no_widgets(static, monkeypatch, capsys):
+    """And where ipywidgets is missing the reader learns of it."""
+    monkeypatch.setenv("FACELIB_STATIC", static)
+    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
+    notebook.sliders(lambda **strengths: str(strengths), AU4=0.5)
+    out = capsys.readouterr().out
+    assert "AU4" in out and ("pip install ipywidgets" in out) == (not static)
+    notebook.tell("epoch 1")
+    assert ("epoch 1" in capsys.readouterr().out) == (not static)
