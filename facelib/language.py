@@ -21,8 +21,8 @@ LANGUAGES = ("en", "fr")
 #: What ``lang=`` asked for, while the function that got it is at work.
 _ASKED: ContextVar[str | None] = ContextVar("lang", default=None)
 #: Between these, parts are translated one by one.
-_JOINTS = {"\n": "\n", " → ": " → ", " | ": " | ", " · ": " · ", "; ": " ; ", ": ": " : ", ", ": ", ", " or ": " ou ",
-           " and ": " et ", " by ": " par "}  # fmt: skip
+_JOINTS = {"\n": "\n", "; ": "\u00a0; ", ": ": "\u00a0: ", " or ": " ou ", " and ": " et ", " by ": " par "}
+_JOINTS |= {each: each for each in (" → ", " | ", " · ", ", ")}
 
 
 def current(lang: str | None = None) -> str:
@@ -89,9 +89,9 @@ def numbers(text: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def translate(text: str) -> str | None:
-    """A text in French, with the numbers and names that its line in ``french.txt`` leaves open; None if none fits.
+    """A text in French, with the numbers and names that its line in ``french.txt`` leaves open.
 
-    What holds no word of three letters needs no line.
+    None if no line fits. What holds no word of three letters needs no line.
     """
     exact, patterns = _catalogue()
     bare = text.strip()
@@ -123,6 +123,7 @@ def _catalogue() -> tuple[dict[str, str], list[tuple[re.Pattern, str]]]:
     for line in Path(__file__).with_name("french.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             english, _, french = line.replace("\\n", "\n").partition(" = ")
+            french = re.sub(" (?=[:;?!%»])|(?<=«) ", "\u00a0", french).replace("'", "’")
             if "{" in english:
                 pattern = re.escape(english).replace(r"\{\}", "(.+?)")
                 open_ones.append((len(english.replace("{}", "")), re.compile(pattern, re.S), french))

@@ -66,6 +66,9 @@ def test_emotions_have_names_in_both_languages():
         assert language.say(english, "fr") == french
     assert emotion_name("colere") == emotion_name("cole\u0300re") == "angry"
     assert shares({"joie": 3, "sad": 1}).tolist() == [0, 0, 0, 0.75, 0.25, 0, 0]
-    for wrong, said in (("joy", "unknown emotion 'joy'"), ({"joie": 1, "happy": 1}, "names an emotion twice")):
+    for wrong, said in (
+        ("joy", "unknown emotion 'joy'"),
+        ({"joie": 1, "happy": 1}, "names an emotion twice"),
+    ):
         with pytest.raises(InputError, match=said):
             shares(wrong)

@@ -77,7 +77,7 @@ SHARED = {
     "--detector": {"metavar": "NAME|FILE",
                    "help": "haar, yunet (finds more; fetch it), none (a picture is a face), or a YuNet file"},
     "--emotion": {"nargs": "+", "required": True, "metavar": "NAME[=SHARE]",
-                  "help": "angry, disgust, fear, happy, sad, surprise, neutral, or in French (joie, peur, …); "
+                  "help": "angry, disgust, fear, happy, sad, surprise, neutral, or their French names; "
                   "several: a mixture"},
     "--jobs": {"type": positive, "default": 1, "metavar": "N", "help": "so many at a time (default 1)"},
     "--json": {"action": "store_true", "help": "print the metrics as JSON"},

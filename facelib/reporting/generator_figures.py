@@ -7,12 +7,13 @@ what is shown here was generated or is synthetic.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.language import speaks
+from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import COLOUR, INK, PALE, SOFT
 
@@ -37,7 +38,9 @@ def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Fig
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5))
         axis.spines[:].set_visible(False)
         style = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 8, "weight": "bold"}
-        axis.set_ylabel(name, color=plots.legible(COLOUR.get(name, INK)), **style)
+        axis.set_ylabel(
+            fill(say(name), 14), fontsize=9.5, color=plots.legible(COLOUR.get(name, INK)), **style
+        )
     return figure
 
 

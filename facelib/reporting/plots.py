@@ -185,7 +185,7 @@ def sheet(
 
 @functools.cache
 def _sheets() -> dict[str, type]:
-    """Language -> the class of its figures. A French one translates what is written on it before it is drawn."""
+    """Language -> the class of its figures. A French one translates its texts before it is drawn."""
     from matplotlib.figure import Figure
     from matplotlib.text import Text
     from matplotlib.ticker import Formatter
@@ -389,8 +389,8 @@ def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float
         offset = (box.x0 if right else box.x1) - there[i][0], (box.y0 + box.y1) / 2 - there[i][1]
         far = np.hypot(*offset) > 16
         label = axis.annotate(
-            names[i], (x[i], y[i]), offset, textcoords="offset points", fontsize=size, color=legible(colours[i]),
-            weight=weight, ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
+            names[i], (x[i], y[i]), offset, textcoords="offset points", color=legible(colours[i]),
+            fontsize=size, weight=weight, ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
             path_effects=[withStroke(linewidth=3, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from every_figure import EVERY
+from every_figure import EVERY, networks
 from facelib import language
 from facelib.emotions import COLOURS
 from facelib.reporting import plots, result_figures
@@ -42,7 +42,9 @@ def test_letters_are_large_and_dark_and_every_word_has_its_french(name):
 def test_no_word_covers_another_in_french(name, monkeypatch):
     monkeypatch.setenv("FACELIB_LANG", "fr")
     figure = drawn(EVERY[name]())
-    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in written(figure) if not text.get_rotation()]
+    boxes = [
+        (text.get_text(), Text.get_window_extent(text)) for text in written(figure) if not text.get_rotation()
+    ]
     for i, (words, box) in enumerate(boxes):
         for others, other in boxes[:i]:
             wide = min(box.x1, other.x1) - max(box.x0, other.x0)
@@ -51,7 +53,9 @@ def test_no_word_covers_another_in_french(name, monkeypatch):
         assert -5 <= box.x0 and box.x1 <= figure.bbox.width + 5, f"{words!r} leaves the figure"
 
 
-@pytest.mark.parametrize("colour", [*COLOURS, *(each for _, each in result_figures.NETWORKS.values()), plots.THEIRS])
+@pytest.mark.parametrize(
+    "colour", [*COLOURS, *(each for _, each in result_figures.NETWORKS.values()), plots.THEIRS]
+)
 def test_colours_keep_their_hue_and_become_legible(colour):
     assert plots.contrast(plots.legible(colour), "white") >= 4.5
     assert plots.contrast(plots.ink_on(colour), colour) >= 4.5
@@ -66,12 +70,17 @@ def test_contrast_is_that_of_wcag():
 def test_figures_speak_french(monkeypatch):
     figure = drawn(EVERY["methods"]())
     assert figure.axes[0].get_title("left") == "accuracy"
-    assert drawn(result_figures.recalls({}, lang="fr")).axes[0].get_ylabel() == "rappel"
+    assert drawn(result_figures.recalls(networks(), lang="fr")).axes[0].get_ylabel() == "rappel"
     monkeypatch.setenv("FACELIB_LANG", "fr")
-    assert drawn(result_figures.recalls({}, lang="en")).axes[0].get_ylabel() == "recall"  # what is asked for wins
+    assert (
+        drawn(result_figures.recalls(networks(), lang="en")).axes[0].get_ylabel() == "recall"
+    )  # what is asked for wins
     figure = drawn(drawn(plots.small_multiples(["recall of fear"], 3, 2, percents="y")[0]))  # drawn twice
     (axis,) = figure.axes
     axis.set(xticks=[0.125], ylim=(0, 0.125), yticks=[0.125], xlabel="71.5% of fear")
     drawn(drawn(figure))
     assert axis.get_title("left") == "rappel, peur" and axis.get_xlabel() == "71,5\u00a0% de peur"
-    assert [axis.get_xticklabels()[0].get_text(), axis.get_yticklabels()[0].get_text()] == ["0,125", "12,5\u00a0%"]
+    assert [axis.get_xticklabels()[0].get_text(), axis.get_yticklabels()[0].get_text()] == [
+        "0,125",
+        "12,5\u00a0%",
+    ]

@@ -64,11 +64,20 @@ def face() -> Face:
 
 
 def blocks() -> dict:
-    emotion = [("input", 48, 1, 0), ("conv 5", 44, 64, 1664), ("conv 3", 18, 64, 36928), ("conv 3", 16, 64, 36928)]
+    emotion = [
+        ("input", 48, 1, 0),
+        ("conv 5", 44, 64, 1664),
+        ("conv 3", 18, 64, 36928),
+        ("conv 3", 16, 64, 36928),
+    ]
     emotion += [("conv 3", 5, 128, 73856), ("conv 3", 3, 128, 147584), ("dense", 1, 1024, 132096)]
     emotion += [("dense", 1, 1024, 1049600), ("dense", 1, 7, 7175)]
     vgg = [("input", 224, 3, 0), ("2 × conv 3", 112, 64, 38720), ("2 × conv 3", 56, 128, 221440)]
-    vgg += [("3 × conv 3", 28, 256, 1475328), ("3 × conv 3", 14, 512, 5899776), ("3 × conv 3", 7, 512, 7079424)]
+    vgg += [
+        ("3 × conv 3", 28, 256, 1475328),
+        ("3 × conv 3", 14, 512, 5899776),
+        ("3 × conv 3", 7, 512, 7079424),
+    ]
     vgg += [("conv 7", 1, 4096, 102764544), ("conv 1", 1, 4096, 16781312), ("conv 1", 1, 2, 8194)]
     return {"DeepFace's emotion network": emotion, "VGG-Face, its gender network": vgg}
 
@@ -91,7 +100,12 @@ def ladders() -> dict:
 def trade() -> dict:
     bias = np.linspace(-2, 3, 26)
     recall = 1 / (1 + np.exp(-bias))
-    curve = {"bias": bias, "fear_recall": recall, "surprise_recall": 0.9 - 0.4 * recall, "precision": 0.9 - 0.6 * recall}
+    curve = {
+        "bias": bias,
+        "fear_recall": recall,
+        "surprise_recall": 0.9 - 0.4 * recall,
+        "precision": 0.9 - 0.6 * recall,
+    }
     one = {"fear_recall": 0.5, "surprise_recall": 0.7, "precision": 0.6, "fear_interval": (0.45, 0.55),
            "surprise_interval": (0.66, 0.74), "precision_interval": (0.55, 0.65)}  # fmt: skip
     both = {"before": one, "after": one | {"fear_recall": 0.62, "surprise_recall": 0.65, "precision": 0.53}}
@@ -128,12 +142,14 @@ def log() -> list[dict]:
     return [{"epoch": i, "psnr": 20 + i, "ssim": 0.8 + i / 50, "perplexity": 40.0 * i} for i in range(1, 7)]
 
 
-
 EVERY = {
     "annotate-panels": lambda: plots.panels(
-        [plots.annotate(skimage.data.astronaut(), [face()])] * 2, ["what DeepFace searches", "what there was to search"]
+        [plots.annotate(skimage.data.astronaut(), [face()])] * 2,
+        ["what DeepFace searches", "what there was to search"],
     ),
-    "panels": lambda: plots.panels([*faces(5)], ["a face", "a quarter", "halfway", "three quarters", "another face"]),
+    "panels": lambda: plots.panels(
+        [*faces(5)], ["a face", "a quarter", "halfway", "three quarters", "another face"]
+    ),
     "network_diagrams": lambda: plots.network_diagrams(blocks()),
     "stage_costs": lambda: plots.stage_costs(costs(), counted=["gender: VGG-Face"]),
     "found_eyes": lambda: plots.found_eyes(
@@ -156,9 +172,12 @@ EVERY = {
     "twins": lambda: dataset_figures.twins(audits()["FER-2013"], "FER-2013"),
     "quality": lambda: dataset_figures.quality_distributions(
         pd.DataFrame(
-            {"label": toy().train.labels, "constant": False} | dataset_audit.quality(toy().train.images).to_dict("list")
+            {"label": toy().train.labels, "constant": False}
+            | dataset_audit.quality(toy().train.images).to_dict("list")
         ),
-        "synthetic faces", audits()["FER-2013"], "FER-2013",
+        "synthetic faces",
+        audits()["FER-2013"],
+        "FER-2013",
     ),
     "matrices": lambda: confusion_figures.matrices(confusion("confusion")),
     "directions": lambda: confusion_figures.directions(
@@ -170,20 +189,28 @@ EVERY = {
     "neighbour_labels": lambda: confusion_figures.neighbour_labels(confusion("features/neighbours")),
     "pair_areas": lambda: confusion_figures.pair_areas(confusion("features/separability")),
     "hidden": lambda: confusion_figures.hidden(
-        {"synthetic faces": {"fear": RNG.normal(size=(11, 11)), "surprise": RNG.normal(size=(11, 11))}}, faces(1)[0]
+        {"synthetic faces": {"fear": RNG.normal(size=(11, 11)), "surprise": RNG.normal(size=(11, 11))}},
+        faces(1)[0],
     ),
     "ladders": lambda: confusion_figures.ladders(ladders()),
     "units": lambda: confusion_figures.units(units()),
     "sides": lambda: confusion_figures.sides(
-        {"FER-2013": {"fear → surprise": {"n": 60, "with_answer": 40, "neither": 12, "with_label": 8},
-                      "fear → sad": {"n": 80, "with_answer": 45, "neither": 20, "with_label": 15}}}
+        {
+            "FER-2013": {
+                "fear → surprise": {"n": 60, "with_answer": 40, "neither": 12, "with_label": 8},
+                "fear → sad": {"n": 80, "with_answer": 45, "neither": 20, "with_label": 15},
+            }
+        }
     ),
     "confusion-trade": lambda: confusion_figures.trade(trade()),
     "faces": lambda: generator_figures.faces({name: faces(10) for name in EMOTIONS}),
-    "faces-large": lambda: generator_figures.faces({"as it was": faces(4), "written and read": faces(4)}, enlarge=3),
+    "faces-large": lambda: generator_figures.faces(
+        {"as it was": faces(4), "written and read": faces(4)}, enlarge=3
+    ),
     "learning": lambda: generator_figures.learning(log(), started=2.4),
     "plane": lambda: generator_figures.plane(
-        RNG.normal(size=(400, 2)), {name: 3 * RNG.normal(size=(16, 2)) for name in ("at random", "k-means", "averages")}
+        RNG.normal(size=(400, 2)),
+        {name: 3 * RNG.normal(size=(16, 2)) for name in ("at random", "k-means", "averages")},
     ),
     "staircase": lambda: generator_figures.staircase(
         np.array([-1.5, -0.5, 0.5, 1.5]), np.array([-2.0, -1.3, -0.8, -0.2, 0.25, 0.95, 1.9])
@@ -192,10 +219,17 @@ EVERY = {
         {"gradient": np.linspace(10, 90, 12), "averages": np.linspace(10, 200, 12)}, 256, "perplexity, of 256"
     ),
     "codebooks": lambda: generator_figures.codebooks(*codes()),
-    "positions": lambda: generator_figures.positions({e: (faces(1)[0], RNG.random((6, 6))) for e in EMOTIONS[:4]}),
+    "positions": lambda: generator_figures.positions(
+        {e: (faces(1)[0], RNG.random((6, 6))) for e in EMOTIONS[:4]}
+    ),
     "read_and_drawn": lambda: generator_figures.read_and_drawn(
-        {"pixels": (40.0, 0.6), "trained for pixels": (27.0, 0.4), "the same, untrained": (16.0, 0.3),
-         "trained for emotion": (20.0, 0.62)}, arrow=("the same, untrained", "trained for emotion"),
+        {
+            "pixels": (40.0, 0.6),
+            "trained for pixels": (27.0, 0.4),
+            "the same, untrained": (16.0, 0.3),
+            "trained for emotion": (20.0, 0.62),
+        },
+        arrow=("the same, untrained", "trained for emotion"),
     ),
     "agreement": lambda: generator_figures.agreement(read("08-generator-fer2013")),
     "overview": lambda: result_figures.overview(
@@ -217,4 +251,4 @@ EVERY = {
     "study-recalls-two-stage": lambda: study_figures.recalls(read("05-two-stage-fer2013")),
     "study-views": lambda: study_figures.views(read("04-imbalance-fer2013")),
     "forgetting": lambda: study_figures.forgetting(read("05-two-stage-fer2013")),
-}  # fmt: skip
+}
