@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 from facelib import files
@@ -158,7 +159,7 @@ def _read_yaml(file: str | None) -> dict[str, object]:
             raise ValueError("larger than any such file")
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
         parts, size = [], 0
-        for part in json.JSONEncoder().iterencode(dict(found)):  # aliases can stand for gigabytes
+        for part in json.JSONEncoder(default=date.isoformat).iterencode(dict(found)):  # aliases: gigabytes
             parts.append(part)
             size += len(part)
             if size > files.MAX_VALUE:

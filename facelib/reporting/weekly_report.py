@@ -141,7 +141,9 @@ def build(
     stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
     environment = _environment(words, lang)
     try:
-        text = environment.get_template(f"week-{week}.{lang}.md").render(_context(records, words), short=short)
+        text = environment.get_template(f"week-{week}.{lang}.md").render(
+            _context(records, words), short=short
+        )
         document = markup.parse(text, short)
         names = [block.fields["figure"] for block in document.blocks if block.kind == "figure"]
         pictures = {name: _picture(name, records, lang) for name in names}
@@ -304,7 +306,7 @@ def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
         return [e for e in EMOTIONS if (ends[0][e][0] or 0) > (ends[1][e][1] or 0)]
 
     def duels(networks: Mapping[str, Mapping]) -> dict[str, dict]:
-        """McNemar's test of our network against each other one, p after Holm's correction: won, lost, even."""
+        """McNemar's test of our network against each other one, p after Holm's correction, by outcome."""
         pairs = {n: m["against"] for n, m in networks.items() if m["against"]["model"] == "facelib" != n}
         corrected = significance.holm([each["p"] for each in pairs.values()]).tolist()
         found = {"won": {}, "lost": {}, "even": {}}
