@@ -55,12 +55,13 @@ def speaks(make: Callable) -> Callable:
 def say(what, lang: str | None = None):
     """A text in the language in force; of a list, a mapping or a table of pandas, every text in it.
 
-    A text that ``french.txt`` lacks stays as it is, but for its numbers: "71.1%" becomes "71,1 %".
+    A text that ``french.txt`` lacks is translated line by line and, in lines that are columns, cell by cell;
+    what it lacks as well stays as it is, but for its numbers: "71.1%" becomes "71,1 %".
     """
     if current(lang) == "en":
         return what
     if isinstance(what, str):
-        return translate(what) or numbers(what)
+        return translate(what) or "\n".join(map(_line, what.split("\n")))
     if isinstance(what, Mapping):
         return {say(key, "fr"): say(value, "fr") for key, value in what.items()}
     if isinstance(what, list | tuple):
@@ -70,14 +71,23 @@ def say(what, lang: str | None = None):
     return what
 
 
+def _line(text: str) -> str:
+    """A line in French. Two spaces and more part cells, of which all but the first end where they did."""
+    said = ""
+    for cell in re.finditer(r"\S+(?: \S+)*", text):
+        words = translate(cell[0]) or numbers(cell[0])
+        prose = not said or len(cell[0]) > 20
+        place = cell.start() if prose else cell.end() - len(words)
+        said = said.ljust(max(place, len(said) + bool(said))) + words
+    return said
+
+
 def _table(table):
-    found = table.rename(index=lambda name: say(name, "fr"))
-    if found.ndim == 2:
-        found = found.rename(columns=lambda name: say(name, "fr")).rename_axis(
-            columns=say(table.columns.name, "fr")
-        )
-        return found.map(lambda value: say(value, "fr")).rename_axis(index=say(table.index.name, "fr"))
-    return found.map(lambda value: say(value, "fr")).rename(say(table.name, "fr"))
+    found = table.rename(lambda name: say(name, "fr")).map(lambda value: say(value, "fr"))
+    if found.ndim == 1:
+        return found.rename(say(table.name, "fr"))
+    found = found.rename(columns=lambda name: say(name, "fr"))
+    return found.rename_axis(index=say(table.index.name, "fr"), columns=say(table.columns.name, "fr"))
 
 
 def numbers(text: str) -> str:
@@ -100,15 +110,18 @@ def translate(text: str) -> str | None:
         return found and text.replace(bare, found)
     if text in exact:
         return exact[text]
-    for pattern, french in patterns:
+    if "   " in text:  # columns: see ``_line``
+        return None
+    for letters, pattern, french in patterns:
         if match := pattern.fullmatch(text):
-            parts = [translate(part) or numbers(part) for part in match.groups()]
-            return french.format(*parts)
+            parts = [translate(part) for part in match.groups()]
+            if letters >= 12 or None not in parts:  # "{} of {}" fits half of all sentences
+                return french.format(*(said or numbers(part) for said, part in zip(parts, match.groups())))
     for joint, french in _JOINTS.items():
         parts = text.split(joint)
         if len(parts) > 1 and all(found := [translate(part) if part else "" for part in parts]):
             return french.join(found)
-    if "\n" in text and (found := translate(text.replace("\n", " "))):
+    if "\n" in text and len(text) < 80 and (found := translate(text.replace("\n", " "))):
         return found
     if match := re.fullmatch(r"(.*\w.*?)( \(?[−+×<≈=\d][^A-Za-z]*)", text):  # a name and its number
         if found := translate(match[1]):
@@ -117,17 +130,20 @@ def translate(text: str) -> str | None:
 
 
 @functools.cache
-def _catalogue() -> tuple[dict[str, str], list[tuple[re.Pattern, str]]]:
-    """The lines of ``french.txt``: those without a place to fill, and the others, the most literal first."""
+def _catalogue() -> tuple[dict[str, str], list[tuple[int, re.Pattern, str]]]:
+    """The lines of ``french.txt``: those without a place to fill, and the others, the longest first.
+
+    The latter with the number of their letters.
+    """
     exact, open_ones = {}, []
     for line in Path(__file__).with_name("french.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
-            english, _, french = line.replace("\\n", "\n").partition(" = ")
+            english, _, french = line.replace("\\n", "\n").partition(" == ")
             french = re.sub(" (?=[:;?!%»])|(?<=«) ", "\u00a0", french).replace("'", "’")
             if "{" in english:
                 pattern = re.escape(english).replace(r"\{\}", "(.+?)")
-                open_ones.append((len(english.replace("{}", "")), re.compile(pattern, re.S), french))
+                open_ones.append((len(english.replace("{}", "")), re.compile(pattern), french))
             else:
                 exact[english] = french
     open_ones.sort(key=lambda each: -each[0])
-    return exact, [each[1:] for each in open_ones]
+    return exact, open_ones

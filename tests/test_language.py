@@ -31,6 +31,15 @@ def test_texts(english, french):
     assert language.say(english, "en") == english
 
 
+def test_columns_keep_their_places():
+    page = "label      pictures   recall\nangry         1,203    71.5%\nsurprise          9     3.0%"
+    assert language.say(page, "fr").splitlines() == [
+        "étiquette    images   rappel",
+        "colère        1\u202f203   71,5\u00a0%",
+        "surprise          9    3,0\u00a0%",
+    ]
+
+
 def test_tables_and_lists():
     table = pd.DataFrame({"accuracy": [0.5, 0.25], "verdict": ["fear", 3]}, ["happy", "nothing"])
     found = language.say(table, "fr")

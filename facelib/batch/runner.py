@@ -244,7 +244,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             cell.source = on_synthetic_faces(cell.source)
         client = NotebookClient(
             notebook,
-            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path.parent),
+            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path, path.parent),
             kernel_name="python3",
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file

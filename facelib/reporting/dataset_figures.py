@@ -14,7 +14,7 @@ import numpy as np
 
 from facelib.data import synthetic_faces
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.language import speaks
+from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import INK, PALE, THEIRS
 from facelib.study.dataset_audit import READERS
@@ -44,7 +44,7 @@ def describe(record: Mapping) -> str:
     """
     found, readers = record["metrics"], record["metrics"].get("best_recall")
     head = f"{'label':<10}{'pictures':>9}{'share':>9}{'imbalance':>11}"
-    head += f"{'agreed':>9}   {'best recall':<20}" if readers else "  "
+    head += f"{'agreed':>9}   {'best recall':<21}" if readers else "  "
     lines = [f"{found['source']}: {record['n']:,} pictures (digest {record['data']})", "", f"{head}verdict"]
     for emotion in EMOTIONS:
         row = found["classes"][emotion]
@@ -94,7 +94,7 @@ def describe(record: Mapping) -> str:
             if score.get("precision") is not None and score.get("recall") is not None:
                 line += f": {_share(score['recall'])} of the true ones, {_share(score['precision'])} rightly"
             lines += [line]
-    return "\n".join(lines)
+    return say("\n".join(lines))
 
 
 @speaks

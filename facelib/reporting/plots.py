@@ -102,14 +102,16 @@ def save_figure(
 ) -> Path:
     """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the first path.
 
+    In French, to NAME.fr.png: a report in French takes it instead of the other.
+
     weights: digest of the network that made what it shows. A PNG keeps it, and a report that prints the
     picture sees whether another network has come since.
     """
     import matplotlib
 
-    written = []
+    written, speech = [], ".fr" if language.current() == "fr" else ""
     for extension in formats:
-        path = paths.new_figures() / f"{name}.{extension}"
+        path = paths.new_figures() / f"{name}{speech}.{extension}"
         # The salt replaces matplotlib's random numbering of an SVG's parts.
         with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(
@@ -390,7 +392,8 @@ def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float
         far = np.hypot(*offset) > 16
         label = axis.annotate(
             names[i], (x[i], y[i]), offset, textcoords="offset points", color=legible(colours[i]),
-            fontsize=size, weight=weight, ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
+            fontsize=size, weight=weight, ha="left" if right else "right", va="center",
+            annotation_clip=False, zorder=4,
             path_effects=[withStroke(linewidth=3, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
         )  # fmt: skip

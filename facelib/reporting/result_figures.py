@@ -60,7 +60,9 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
         "surer when right": f"{knowing(curve):.0%}",
         f"{goal:.0%} right on": f"{found['coverage'][good].max(initial=0):.0%}",
     }
-    return {key: text.replace(" ", "\u00a0") for key, text in words.items()}  # a table breaks no line in them
+    return {
+        key: say(text).replace(" ", "\u00a0") for key, text in words.items()
+    }  # a table breaks no line in them
 
 
 # --- networks side by side -------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
 
 def title(name: str) -> str:
     """A network's name for people."""
-    return NETWORKS.get(name, (name, INK))[0]
+    return say(NETWORKS.get(name, (name, INK))[0])
 
 
 def _colour(name: str) -> str:
@@ -367,6 +369,7 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     return figure
 
 
+@speaks
 def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6) -> Figure:
     """Emotion over the time of a film: for each face a band, an emotion in it as wide as it is probable.
 
@@ -379,7 +382,9 @@ def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6)
     step = float(np.median(steps)) if len(steps) else 0.1
     means = [tracks[number][1].mean(0) for number in chosen]
     titles = [f"face {n}: {EMOTIONS[m.argmax()]} {m.max():.0%} on average" for n, m in zip(chosen, means)]
-    figure, axes = plots.small_multiples(titles, 9.5, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True)
+    figure, axes = plots.small_multiples(
+        titles, plots.WIDTH, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True
+    )
     colours = COLOUR | {"neutral": "#CFCFCF"}  # as background: what stands out is what is not neutral
     order = ("happy", "surprise", "fear", "sad", "disgust", "angry", "neutral")
     for axis, number in zip(axes, chosen, strict=True):
