@@ -375,8 +375,9 @@ def _picture(name: str, records: Mapping[str, Mapping], lang: str) -> tuple[str,
         return "image/svg+xml", _drawn(name, records, lang)
     from PIL import Image
 
-    kept = io.BytesIO()
-    with Image.open(SOURCES[name].path) as picture:
+    kept, place = io.BytesIO(), SOURCES[name].path
+    translated = place.with_suffix(f".{lang}.png")
+    with Image.open(translated if translated.exists() else place) as picture:
         gray = picture.convert("L" if picture.mode in ("L", "LA", "1") else "RGB")
         gray.thumbnail((1200, 1200))
         gray.save(kept, "JPEG", quality=85, optimize=True)  # a fifth of the PNG; a PDF takes it as it is

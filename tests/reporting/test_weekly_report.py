@@ -15,7 +15,7 @@ from facelib import paths
 from facelib.cli import app
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
-from facelib.reporting import markup, weekly_report
+from facelib.reporting import markup, plots, weekly_report
 from helpers import modules_after
 
 SPACES = str.maketrans("\u00a0\u202f", "  ")
@@ -258,15 +258,29 @@ def test_what_is_committed_is_what_the_committed_metrics_give(tmp_path, monkeypa
     monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
     monkeypatch.setattr(weekly_report, "_picture", lambda *_: ("image/svg+xml", SVG))
-    for week in weekly_report.WEEKS:
-        page = tmp_path / "reports" / f"semaine-{week}" / "rapport.html"
-        if page.exists():
-            committed = Page(page.read_bytes()).text
-            assert app.main(["report", "--week", str(week)]) == 0
-            assert Page(page.read_bytes()).text == committed, "run `make report` and commit what it writes"
+    for name, options in (("rapport", []), ("rapport-court", ["--short"])):
+        pages = [tmp_path / "reports" / f"semaine-{week}" / f"{name}.html" for week in weekly_report.WEEKS]
+        committed = [Page(page.read_bytes()).text for page in pages]
+        assert app.main(["report", *options]) == 0
+        said = [Page(page.read_bytes()).text for page in pages]
+        assert said == committed, "run `make report` and commit what it writes"
 
 
 # --- sentences follow numbers ------------------------------------------------------------------------------
+
+
+def test_a_report_in_french_takes_the_picture_in_french(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELIB_PROJECT", str(tmp_path))
+    monkeypatch.setenv("FACELIB_FIGURES", str(tmp_path / "reports" / "figures"))
+    for lang, size in (("en", 2), ("fr", 3)):
+        figure = plots.sheet(size, 1)
+        monkeypatch.setenv("FACELIB_LANG", lang)
+        plots.save_figure(figure, "01-astronaut")
+    found = {lang: weekly_report._picture("astronaut", {}, lang)[1] for lang in ("en", "fr")}
+    sizes = [Image.open(io.BytesIO(found[lang])).size for lang in ("en", "fr")]
+    assert sizes[0] != sizes[1]
+    (tmp_path / "reports/figures/01-astronaut.fr.png").unlink()
+    assert weekly_report._picture("astronaut", {}, "fr")[1] == found["en"]
 
 
 def test_changing_a_metric_changes_the_number_and_the_sentence(home):
