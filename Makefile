@@ -30,6 +30,7 @@ notebooks: $(VENV)/.run  ## execute the notebooks in place on the synthetic face
 
 report: $(VENV)/.run  ## the weekly reports, HTML and PDF, from reports/metrics (ARGS="--week 2 --lang en")
 	@$(PY) -m facelib report $(ARGS)
+	@$(PY) -m facelib report --short $(ARGS)
 
 lab: $(VENV)/.run  ## open a copy of the notebooks in JupyterLab; it lies in runs/lab and keeps your changes
 	@$(PY) -m facelib.batch.lab $(ARGS)

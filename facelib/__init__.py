@@ -42,6 +42,7 @@ _EXPORTS = {
     "EMOTIONS": "emotions",
     "InputError": "errors",
     "record": "batch.process",
+    "say": "language",
 }
 __all__ = list(_EXPORTS)
 

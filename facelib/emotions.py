@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from facelib.errors import InputError
 
 #: FER-2013's classes in its order (Goodfellow et al. 2013, arXiv:1307.0414): label i is EMOTIONS[i].
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-#: The same in French, for the reports.
+#: The same in French; ``emotion_name`` knows both.
 EMOTIONS_FR = ("colère", "dégoût", "peur", "joie", "tristesse", "surprise", "neutre")
 #: One colour each (Okabe-Ito, readable with colour-blindness), used by every figure and drawing.
 COLOURS = ("#D55E00", "#009E73", "#7B4EA3", "#E6A700", "#0072B2", "#CC79A7", "#6B6B6B")
@@ -106,14 +107,36 @@ class FerData:
         return iter(self.splits.items())
 
 
+def emotion_name(name: str) -> str:
+    """The English name, one of ``EMOTIONS``, of an emotion named in English or French.
+
+    Case and accents do not matter: "Joie", "colere". Raises InputError for any other name.
+    """
+
+    def plain(text: str) -> str:
+        return "".join(
+            c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
+        )
+
+    known = {plain(each): EMOTIONS[i] for names in (EMOTIONS_FR, EMOTIONS) for i, each in enumerate(names)}
+    if not isinstance(name, str) or plain(name.strip()) not in known:
+        raise InputError(
+            f"unknown emotion {name!r}; choose {', '.join(EMOTIONS)}, or {', '.join(EMOTIONS_FR)}"
+        )
+    return known[plain(name.strip())]
+
+
 def shares(emotion: str | Mapping[str, float]) -> np.ndarray:
-    """An emotion, or shares of several, as (7,) float32 that sums to 1. Raises InputError."""
+    """An emotion, or shares of several, as (7,) float32 that sums to 1; named as ``emotion_name`` knows them.
+
+    Raises InputError.
+    """
     if not isinstance(emotion, str | Mapping):
         raise InputError(f"expected an emotion's name, or shares of several, not {emotion!r}")
-    asked = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
-    unknown = [name for name in asked if name not in EMOTIONS]
-    if unknown:
-        raise InputError(f"unknown emotion {', '.join(map(repr, unknown))}; choose {', '.join(EMOTIONS)}")
+    given = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
+    asked = {emotion_name(name): share for name, share in given.items()}
+    if len(asked) < len(given):
+        raise InputError(f"{', '.join(map(str, given))}: names an emotion twice")
     found = np.array([asked.get(name, 0.0) for name in EMOTIONS], np.float32)
     if not np.isfinite(found).all() or (found < 0).any() or not found.any():
         raise InputError("shares of emotions are numbers, not negative, and one at least is positive")

@@ -176,9 +176,9 @@ def drawn(figure):
 
 
 def texts(where) -> list[str]:
-    """Everything that is written in a list of texts, or else in an axis or a figure."""
+    """Everything that is written in a list of texts, or else in an axis or a figure; lines in one."""
     found = where.findobj(lambda each: hasattr(each, "get_text")) if hasattr(where, "findobj") else where
-    return [text.get_text() for text in found]
+    return [text.get_text().replace("\n", " ") for text in found]
 
 
 def dots(axis) -> list[tuple[float, float, bool]]:

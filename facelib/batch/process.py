@@ -123,7 +123,7 @@ def execute(
             dict(parameters or {}),
             kernel_name="python3",
             language="python",
-            kernel_manager_class=kernel_manager(log, output.parent, kernels),
+            kernel_manager_class=kernel_manager(log, notebook, output.parent, kernels),
             progress_bar=False,
             stdout_file=log,
             stderr_file=log,
@@ -181,9 +181,11 @@ def _end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=5)
 
 
-def kernel_manager(log: TextIO | int, elsewhere: Path, kernels: list[psutil.Process] | None = None):
+def kernel_manager(
+    log: TextIO | int, notebook: Path, elsewhere: Path, kernels: list[psutil.Process] | None = None
+):
     """A kernel manager class whose one kernel is this Python, appended to kernels. Its folder is the
-    notebooks', or ``elsewhere`` on a worker that has none.
+    notebooks', or ``elsewhere`` on a worker that has none; a notebook in a folder ``fr`` speaks French.
 
     A kernelspec found by its name may belong to any Python that the user once installed a kernel for, and
     papermill's own ``cwd`` would change the folder of the whole process. Nothing is imported from that
@@ -194,13 +196,15 @@ def kernel_manager(log: TextIO | int, elsewhere: Path, kernels: list[psutil.Proc
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
+    language = {"FACELIB_LANG": "fr" if "fr" in notebook.parts[-3:-1] else "en"}
     folder = paths.notebooks() if paths.notebooks().is_dir() else elsewhere
 
     class ThisPython(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
             # -P is for Python's own start, the other for IPython before 9.7, which adds the folder again.
             python, *argv = make_ipkernel_cmd(extra_arguments=["--IPKernelApp.ignore_cwd=True"])
-            return KernelSpec(argv=[python, "-P", *argv], resource_dir=RESOURCES, language="python")
+            argv = [python, "-P", *argv]
+            return KernelSpec(argv=argv, resource_dir=RESOURCES, language="python", env=language)
 
     class Manager(AsyncKernelManager):
         def __init__(self, **options) -> None:

@@ -229,13 +229,15 @@ def sha(text: str) -> str:
 
 
 def refresh(names: Sequence[str] = ()) -> None:
-    """Execute notebooks and their solutions in place, as they are committed: on the synthetic faces,
-    whatever data is here."""
+    """Execute notebooks, their solutions and their French in place, as they are committed: on the synthetic
+    faces, whatever data is here."""
     process = _process()
     import nbformat
     from nbclient import NotebookClient
 
-    chosen = [each for path in select(names) for each in (path, path.parent / "solutions" / path.name)]
+    chosen = [
+        path.parent / folder / path.name for path in select(names) for folder in ("", "solutions", "fr")
+    ]
     for path in filter(Path.is_file, chosen):
         notebook = _read(path)
         cells = _tagged(notebook)
@@ -244,7 +246,7 @@ def refresh(names: Sequence[str] = ()) -> None:
             cell.source = on_synthetic_faces(cell.source)
         client = NotebookClient(
             notebook,
-            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path.parent),
+            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path, path.parent),
             kernel_name="python3",
             timeout=TIMEOUT,
             record_timing=False,  # else each refresh changes the file

@@ -292,10 +292,13 @@ def generate(arguments: argparse.Namespace) -> int:
 
 def _shares(words: list[str]) -> dict[str, float]:
     """["happy=2", "sad"] -> {"happy": 2.0, "sad": 1.0}; raises InputError."""
-    from facelib.emotions import shares
+    from facelib.emotions import emotion_name, shares
 
     try:
-        found = {name: float(share or 1) for name, _, share in (word.partition("=") for word in words)}
+        pairs = [word.partition("=") for word in words]
+        found = {emotion_name(name): float(share or 1) for name, _, share in pairs}
+    except InputError:
+        raise
     except ValueError:
         raise InputError(f"--emotion {' '.join(words)}: write NAME or NAME=SHARE, as in happy=2") from None
     if len(found) < len(words):

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 from facelib import files
@@ -79,7 +80,8 @@ SHARED = {
                    "help": "haar, yunet (finds more; fetch it), auto (yunet if it was fetched, else haar), "
                    "none (a picture is a face), or a YuNet file"},
     "--emotion": {"nargs": "+", "required": True, "metavar": "NAME[=SHARE]",
-                  "help": "angry, disgust, fear, happy, sad, surprise, neutral; several: a mixture"},
+                  "help": "angry, disgust, fear, happy, sad, surprise, neutral, or their French names; "
+                  "several: a mixture"},
     "--jobs": {"type": positive, "default": 1, "metavar": "N", "help": "so many at a time (default 1)"},
     "--json": {"action": "store_true", "help": "print the metrics as JSON"},
     "--prior": {"metavar": "DIR", "help": "a run of `facelib train prior`, not the shipped network"},
@@ -159,7 +161,7 @@ def _read_yaml(file: str | None) -> dict[str, object]:
             raise ValueError("larger than any such file")
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
         parts, size = [], 0
-        for part in json.JSONEncoder().iterencode(dict(found)):  # aliases can stand for gigabytes
+        for part in json.JSONEncoder(default=date.isoformat).iterencode(dict(found)):  # aliases: gigabytes
             parts.append(part)
             size += len(part)
             if size > files.MAX_VALUE:

@@ -317,12 +317,14 @@ def _report_parser(commands) -> None:
         "write the weekly reports, as HTML and PDF, from reports/metrics and reports/figures",
         "  facelib report                                   (both weeks, in French)\n"
         "  facelib report --week 2 --lang en\n"
+        "  facelib report --short\n"
         "  facelib report --week 3 --authors us.yml --date 2026-12-04",
     )
     parser.add_argument("--week", type=int, choices=[2, 3], help="default: both")
     parser.add_argument("--lang", default="fr", choices=["fr", "en"])
     parser.add_argument("--authors", metavar="FILE", help="default reports/authors.yml, which says how")
-    parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest measurement's")
+    parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: in the authors' file")
+    parser.add_argument("--short", action="store_true", help="the short version, of two or three pages")
 
 
 def _day(text: str) -> str:
@@ -342,10 +344,10 @@ def report(arguments: argparse.Namespace) -> int:
     place = paths.metrics().parent / "authors.yml"
     given = arguments.authors or (str(place) if place.exists() else None)
     authors = parameters([], given) if given else None
-    code = 0
+    code, lang, date = 0, arguments.lang, arguments.date
     for week in [arguments.week] if arguments.week else weekly_report.WEEKS:
         try:
-            written, stale = weekly_report.build(week, arguments.lang, authors, arguments.date)
+            written, stale = weekly_report.build(week, lang, authors, date, arguments.short)
         except InputError as error:  # the other week may be complete
             print(f"facelib: {error}", file=sys.stderr)
             code = 1

@@ -40,7 +40,7 @@ from facelib.data.synthetic_drawing import (
     subset,
     traits,
 )
-from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS, FerData, Split
+from facelib.emotions import EMOTIONS, FERPLUS, FERPLUS_TO_FER, OFFICIAL_COUNTS, FerData, Split, emotion_name
 
 #: Share of each split that copies a Training picture: FER-2013 has 1,514 groups of equal pictures, 34,036
 #: distinct ones, 280 and 288 test pictures that also stand in Training.
@@ -290,9 +290,7 @@ def _units(expression: str | int | Mapping[str, float] | np.ndarray, intensity: 
             raise ValueError(f"no such action unit: {unknown}; there are {', '.join(UNITS)}")
         expression = strengths(expression)
     elif isinstance(expression, str):
-        if expression not in EMOTIONS:
-            raise ValueError(f"no such emotion: {expression!r}; there are {', '.join(EMOTIONS)}")
-        expression = EMOTION_UNITS[EMOTIONS.index(expression)]
+        expression = EMOTION_UNITS[EMOTIONS.index(emotion_name(expression))]
     elif np.ndim(expression) == 0:
         expression = EMOTION_UNITS[expression]
     return np.clip(np.asarray(expression, float) * intensity, 0, 1)

@@ -16,8 +16,9 @@ import numpy as np
 
 from facelib.data.synthetic_drawing import UNITS
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.language import speaks
 from facelib.reporting import plots
-from facelib.reporting.plots import COLOUR, INK, PALE
+from facelib.reporting.plots import COLOUR, INK, PALE, SOFT
 from facelib.study import confusion
 
 if TYPE_CHECKING:
@@ -27,36 +28,19 @@ _K = len(EMOTIONS)
 _AT = {name: i for i, name in enumerate(EMOTIONS)}
 
 
+@speaks
 def matrices(sets: Mapping[str, Mapping]) -> Figure:
     """Confusion matrices of ``confusion.shares``: per cent of the row, with the count below."""
-    from matplotlib.patches import Rectangle
-
-    tables = [[np.array(found[key], float) for key in ("counts", "share")] for found in sets.values()]
-    titles = [f"{t}: {n.trace() / n.sum():.0%} right" for t, (n, _) in zip(sets, tables, strict=True)]
-    figure, axes = plots.small_multiples(titles, 5.0 * len(sets), 4.9, frame="none", dpi=90)
-    for axis, (counts, share) in zip(axes, tables, strict=True):
-
-        def words(row, column, counts=counts, share=share):
-            style = {"fontsize": 10.5, "weight": "bold" if row == column else "normal", "va": "bottom"}
-            return (f"{100 * share[row, column]:.0f}", style) if counts[row, column] else ("·", {})
-
-        plots.heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=1)
-        for text in axis.texts[:]:  # the count, small, below the share
-            x, y = text.get_position()
-            if n := counts[y, x]:
-                style = {"color": text.get_color(), "ha": "center", "va": "top", "fontsize": 6.5}
-                axis.text(x, y + 0.12, f"{n:.0f}", **style)
-        plots.confusion_axis(axis, "the network's answer", "the label")
-        for a, b in (("fear", "surprise"), ("surprise", "fear"), ("fear", "sad")):
-            frame = Rectangle((_AT[b] - 0.47, _AT[a] - 0.47), 0.94, 0.94, fill=False, linewidth=2)
-            axis.add_patch(frame).set_edgecolor(COLOUR[a])
-    return figure
+    counts = {title: np.array(found["counts"], float) for title, found in sets.items()}
+    framed = [("fear", "surprise"), ("surprise", "fear"), ("fear", "sad")]
+    return plots.confusions(counts, "{}: {:.0%} right", "the network's answer", "the label", framed)
 
 
+@speaks
 def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) -> Figure:
     """Shares (label, prediction) of ``confusion.shares`` with their intervals, in the prediction's colour."""
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharex": True, "sharey": True}
-    figure, axes = plots.small_multiples(sets, 8.6, 0.9 + 0.36 * len(pairs), **options)
+    figure, axes = plots.small_multiples(sets, plots.WIDTH, 0.9 + 0.36 * len(pairs), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
         share, low, high = (
             np.array([found[key][_AT[a]][_AT[b]] for a, b in pairs], float)
@@ -81,11 +65,12 @@ def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) ->
     return figure
 
 
+@speaks
 def projections(
     views: Mapping[str, np.ndarray], labels: np.ndarray, chosen=("fear", "surprise", "sad")
 ) -> Figure:
     """Flat maps of the feature space, name -> (n, 2): the chosen classes in colour, the others pale."""
-    figure, axes = plots.small_multiples(views, 9.5, 4.6, dpi=90)
+    figure, axes = plots.small_multiples(views, plots.WIDTH, 3.8, dpi=100)
     others = ~np.isin(labels, [_AT[name] for name in chosen])
     order = np.random.default_rng(0).permutation(np.flatnonzero(~others))  # none lies on top by its name
     colours = [COLOURS[i] for i in labels[order]]
@@ -98,14 +83,15 @@ def projections(
     return figure
 
 
+@speaks
 def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "sad", "happy")) -> Figure:
     """The labels of the nearest neighbours (``confusion.neighbours``), above what chance would give."""
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharey": True}
-    figure, axes = plots.small_multiples(sets, 9.5, 0.9 + 0.52 * len(chosen), **options)
+    figure, axes = plots.small_multiples(sets, plots.WIDTH, 1.1 + 0.52 * len(chosen), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
         expected = np.array(found["expected"], float).mean(0)
         rows = {name: np.array(found["share"][_AT[name]], float) for name in chosen}
-        plots.stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.06)
+        plots.stacked_bars(axis, rows | {"chance": expected / expected.sum()}, COLOURS, 0.085)
         for bar in axis.patches[-_K:]:
             bar.set_alpha(0.6)
         plots.colour_names(axis.get_yticklabels())
@@ -114,27 +100,29 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
     return figure
 
 
+@speaks
 def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear", "sad"))) -> Figure:
     """Every pair's AUC (``confusion.separability``) with interval, from the hardest pair to the easiest."""
-    figure, axes = plots.small_multiples(sets, 9.5, 5.0, frame="bottom", dpi=90, sharex=True)
+    figure, axes = plots.small_multiples(sets, plots.WIDTH, 5.2, frame="bottom", dpi=100, sharex=True)
     for axis, found in zip(axes, sets.values(), strict=True):
         area, low, high = (np.array(found[key], float) for key in ("area", "low", "high"))
         pairs = [p for p in itertools.combinations(range(_K), 2) if np.isfinite(area[p])]
         pairs.sort(key=lambda p: area[p])
         bold = [{EMOTIONS[i] for i in p} in [set(each) for each in named] for p in pairs]
-        colours = [COLOUR["fear"] if each else "#8A8A8A" for each in bold]
+        colours = [COLOUR["fear"] if each else SOFT for each in bold]
         values, *ends = ([each[p] for p in pairs] for each in (area, low, high))
         plots.interval_plot(axis, range(len(pairs)), values, np.transpose(ends), colours, size=50, line=4)
         for y, (i, j) in enumerate(pairs):
-            style = {"color": colours[y], "weight": "bold"} if bold[y] else {"color": INK}
+            style = {"color": plots.legible(colours[y]), "weight": "bold"} if bold[y] else {"color": INK}
             name = f"{EMOTIONS[i]} | {EMOTIONS[j]}"
-            axis.text(ends[0][y] - 0.008, y, name, ha="right", va="center", fontsize=8.5, **style)
+            axis.text(ends[0][y] - 0.008, y, name, ha="right", va="center", fontsize=9, **style)
         axis.axvline(0.5, color=PALE, linewidth=0.9, linestyle=":")
-        axis.set(yticks=[], ylim=(len(pairs) - 0.4, -0.6), xlim=(0.36, 1.01))
+        axis.set(yticks=[], ylim=(len(pairs) - 0.4, -0.6), xlim=(0.2, 1.01), xticks=(0.5, 0.75, 1))
         axis.set_xlabel("AUC of a straight cut (dotted: guessing)")
     return figure
 
 
+@speaks
 def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Figure:
     """Maps of ``confusion.occlusion``, title -> {"fear": (11, 11), "surprise": ...}, over a synthetic face.
 
@@ -142,7 +130,7 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
     """
     names = [(title, which) for title in sets for which in ("fear", "surprise")]
     figure, axes = plots.small_multiples(
-        [""] * len(names), 2.55 * len(names) + 0.7, 3.1, frame="none", dpi=90
+        [""] * len(names), 2.2 * len(names) + 0.7, 2.6, frame="none", dpi=100
     )
     for axis, (title, which) in zip(axes, names, strict=True):
         maps = {k: confusion.to_pixels(np.array(m, float)) for k, m in sets[title].items() if k != "faces"}
@@ -154,14 +142,15 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
         strength = np.clip(0.1 + 1.1 * np.abs(smooth), 0, 0.85)
         shown = axis.imshow(smooth, cmap="PuOr", vmin=-1, vmax=1, alpha=strength, **whole)
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"{which} faces", fontsize=10, color=COLOUR[which], weight="bold")
+        axis.set_title(f"{which} faces", fontsize=9.5, color=plots.legible(COLOUR[which]), weight="bold")
         axis.set_xlabel(title, fontsize=9)
     bar = plots.colour_bar(figure, shown, axes, shrink=0.75, aspect=16, ticks=(-1, 0, 1))
-    bar.ax.set_yticklabels(["speaks for\nsurprise", "0", "speaks for\nfear"], fontsize=8.5)
+    bar.ax.set_yticklabels(["speaks for\nsurprise", "0", "speaks for\nfear"], fontsize=9)
     bar.solids.set_alpha(1)
     return figure
 
 
+@speaks
 def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Predictions along paths of expressions: title -> (steps (s,), probabilities (s, n, 7), 3 pictures).
 
@@ -170,7 +159,7 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     n, named = len(paths), {}
     titles = [*paths, *[""] * n]
     figure, axes = plots.small_multiples(
-        titles, 3.05 * n, 4.3, n, percents="y", dpi=90, height_ratios=(1, 2.1)
+        titles, plots.WIDTH, 3.9, n, percents="y", dpi=100, height_ratios=(1, 2.1)
     )
     for top, axis, (steps, probabilities, pictures) in zip(axes[:n], axes[n:], paths.values(), strict=True):
         row = np.concatenate(list(pictures), 1)
@@ -185,16 +174,18 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
                 named[EMOTIONS[i]] = {"color": COLOURS[i], "linewidth": 3}
             else:
                 axis.plot(steps, means[:, i], color="#DADADA", linewidth=1)
-        axis.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), xlabel="share of the way to fear")
-        axis.tick_params(labelsize=9)
+        axis.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), xlabel="way to fear")
+        axis.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     plots.legend_below(figure, named)
     axes[n].set_ylabel("probability (mean, middle half)")
     return figure
 
 
+@speaks
 def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20")) -> Figure:
     """``confusion.unit_shares`` as bars; those that the expert's table tells the two by are filled."""
-    figure, (axis,) = plots.small_multiples([""], 8.6, 0.8 + 0.42 * len(found), frame="bottom", dpi=90)
+    heading = ["what each action unit does to fear against surprise"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.1 + 0.42 * len(found), frame="bottom")
     for y, (unit, row) in enumerate(found.items()):
         colour = COLOUR["fear" if row["value"] >= 0 else "surprise"]
         face = colour if unit in expert else "white"
@@ -204,17 +195,18 @@ def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20"))
     axis.set_yticks(range(len(found)), names)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.invert_yaxis()
-    axis.set_xlabel("← towards surprise      change of log p(fear) / p(surprise)      towards fear →")
-    kinds = {"in the expert's table of differences": "#666666", "not in it: only stronger or weaker": "white"}
-    square = plots.SQUARE | {"markeredgecolor": "#666666"}
+    axis.set_xlabel("← towards surprise · change of log p(fear) / p(surprise) · towards fear →")
+    kinds = {"in the expert's table of differences": SOFT, "not in it: only stronger or weaker": "white"}
+    square = plots.SQUARE | {"markeredgecolor": SOFT}
     plots.legend_below(figure, {w: square | {"color": c} for w, c in kinds.items()}, "outside upper center")
     return figure
 
 
+@speaks
 def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
     """With whom a second opinion sides if label and prediction differ: title -> {confusion: ``verdicts``}."""
     height = 0.95 + 0.36 * max(map(len, sets.values()))
-    figure, axes = plots.small_multiples(sets, 9.5, height, frame="bottom", percents="x", dpi=90)
+    figure, axes = plots.small_multiples(sets, plots.WIDTH, height, frame="bottom", percents="x")
     keys, colours = ("with_answer", "neither", "with_label"), ("#0072B2", "#D0D0D0", "#D55E00")
     for axis, rows in zip(axes, sets.values(), strict=True):
         shares = {
@@ -223,16 +215,17 @@ def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
         }
         plots.stacked_bars(axis, shares, colours, 0.08)
         axis.set_xlim(0, 1)
-        axis.tick_params(axis="y", labelsize=8.5)
+        axis.tick_params(axis="y", labelsize=9)
     words = ("sides with the network", "neither", "sides with the label")
     plots.legend_below(figure, {w: plots.SQUARE | {"color": c} for w, c in zip(words, colours, strict=True)})
     return figure
 
 
+@speaks
 def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
     """The price of fear: title -> (``confusion.bias_curve``, ``confusion.tuned``), two panels a set."""
     titles = [text for title in sets for text in (title, "")]
-    figure, axes = plots.small_multiples(titles, 9.5, 3.6 * len(sets), 2, percents="xy", dpi=90, sharex=True)
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, 3.3 * len(sets), 2, percents="xy", sharex=True)
     kinds = [
         ("surprise_recall", "recall of surprise", "surprise"),
         ("precision", "precision of fear", "fear"),
@@ -244,7 +237,7 @@ def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
         at = [int(np.argmin(np.abs(biases - bias))) for bias in (-1, 0, 1, 2)]
         axis.plot(x, y, "o-", color=COLOUR[name], linewidth=2, markersize=4, markevery=at)
         for i, text in zip(at, ("-1", "0", "+1", "+2"), strict=True):
-            axis.annotate(text, (x[i], y[i]), (5, 4), textcoords="offset points", fontsize=8)
+            axis.annotate(text, (x[i], y[i]), (5, 4), textcoords="offset points", fontsize=9)
         for which, (words, face) in states.items():
             one = found[which]
             axis.hlines(one[key], *one["fear_interval"], color=PALE, linewidth=1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from facelib.data import synthetic_faces
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import INK, PALE, THEIRS
 from facelib.study.dataset_audit import READERS
@@ -35,6 +36,7 @@ MEASURES = {
 }
 
 
+@speaks
 def describe(record: Mapping) -> str:
     """A metrics file of an audit (``02-audit-*.json``) as a page for people, its words explained below.
 
@@ -42,7 +44,7 @@ def describe(record: Mapping) -> str:
     """
     found, readers = record["metrics"], record["metrics"].get("best_recall")
     head = f"{'label':<10}{'pictures':>9}{'share':>9}{'imbalance':>11}"
-    head += f"{'agreed':>9}   {'best recall':<20}" if readers else "  "
+    head += f"{'agreed':>9}   {'best recall':<21}" if readers else "  "
     lines = [f"{found['source']}: {record['n']:,} pictures (digest {record['data']})", "", f"{head}verdict"]
     for emotion in EMOTIONS:
         row = found["classes"][emotion]
@@ -92,58 +94,48 @@ def describe(record: Mapping) -> str:
             if score.get("precision") is not None and score.get("recall") is not None:
                 line += f": {_share(score['recall'])} of the true ones, {_share(score['precision'])} rightly"
             lines += [line]
-    return "\n".join(lines)
+    return say("\n".join(lines))
 
 
+@speaks
 def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     """Pictures of each class, one panel a set, and in the last panel how many times larger the largest is."""
-    titles, widths = [*sets, "imbalance ratio"], [*[1.25] * len(sets), 1]
+    titles, widths = [*sets, "imbalance ratio"], [*[1.2] * len(sets), 1]
     options = {"frame": "bottom", "sharey": True, "width_ratios": widths}
-    figure, (*axes, last) = plots.small_multiples(titles, 9.5, 3.3, **options)
-    for i, (axis, (title, found)) in enumerate(zip(axes, sets.items(), strict=True)):
+    figure, (*axes, last) = plots.small_multiples(titles, plots.WIDTH, 3.3, **options)
+    for i, (axis, found) in enumerate(zip(axes, sets.values(), strict=True)):
         n, ratio = _column(found, "n"), _column(found, "imbalance")
         bars = axis.barh(EMOTIONS, n, color=COLOURS, height=0.72)
         texts = [f" {count:,.0f} · {count / n.sum():.1%}" for count in n]
-        axis.bar_label(bars, texts, fontsize=8.5, color=INK)
-        axis.set(xlim=(0, 1.45 * n.max()), xticks=[], xlabel=f"pictures (of {n.sum():,.0f})")
+        axis.bar_label(bars, texts, fontsize=9, color=INK)
+        axis.set(xlim=(0, 1.75 * n.max()), xticks=[], xlabel=f"pictures (of {n.sum():,.0f})")
         y = np.arange(_K) + (0.18 if i else -0.18) * (len(sets) > 1)
         ends = np.stack([np.ones(_K), ratio], 1)
         plots.interval_plot(last, y, ratio, ends, COLOURS, filled=np.full(_K, not i))
-        last.scatter([], [], color="white" if i else INK, edgecolor=INK, s=42, label=title)
         worst = int(np.nanargmax(ratio))
-        last.text(1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=8.5, color=INK)
+        last.text(1.15 * ratio[worst], y[worst], f"×{ratio[worst]:.1f}", va="center", fontsize=9, color=INK)
     last.set(xlim=(0.93, 30), xlabel="largest class ÷ this class", xscale="log")
     last.set_xticks([1, 2, 4, 8, 16], [f"×{x}" for x in (1, 2, 4, 8, 16)])
     last.minorticks_off()
     last.axvline(1, color=PALE, linewidth=0.8)
-    last.legend(frameon=False, fontsize=7.5, loc="lower right", handletextpad=0.1, borderaxespad=0)
+    if len(sets) > 1:
+        keys = {
+            title: plots.OPEN | {"markerfacecolor": "white" if i else INK} for i, title in enumerate(sets)
+        }
+        plots.legend_below(figure, keys, "outside lower right")
     axes[0].invert_yaxis()
-    axes[0].tick_params(labelsize=10)
     return figure
 
 
+@speaks
 def label_to_answer(sets: Mapping[str, Mapping]) -> Figure:
     """Heat maps: of the pictures with a label (row), the per cent with each leading answer (column)."""
-    from matplotlib.patches import Rectangle
-
-    matrices = {title: np.array(found["agreement"]["matrix"], float) for title, found in sets.items()}
-    titles = [f"{title}: {matrix.trace() / matrix.sum():.0%} agree" for title, matrix in matrices.items()]
-    figure, axes = plots.small_multiples(titles, 4.9 * len(sets), 4.6, frame="none")
-    for axis, matrix in zip(axes, matrices.values(), strict=True):
-        share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-
-        def words(row, column, share=share):
-            style = {"fontsize": 10.5, "weight": "bold"} if row == column else {}
-            shown = share[row, column] >= 0.5
-            return (f"{share[row, column]:.0f}", style) if shown else ("·", {"color": PALE})
-
-        plots.heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=100)
-        plots.confusion_axis(axis, "the annotators' leading answer", "what the label says")
-        fear = EMOTIONS.index("fear")
-        axis.add_patch(Rectangle((-0.5, fear - 0.5), _K, 1, fill=False, edgecolor=COLOURS[fear], linewidth=2))
-    return figure
+    counts = {title: np.array(found["agreement"]["matrix"], float) for title, found in sets.items()}
+    words = "{}: {:.0%} agree", "the annotators' leading answer", "what the label says"
+    return plots.confusions(counts, *words, [("fear", each) for each in EMOTIONS])
 
 
+@speaks
 def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     """Every picture flows from its label (left) to the leading answer (right); one label's flow is coloured.
 
@@ -160,7 +152,7 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
     ]  # of labels, of leading votes
     left, right = (start.copy() for start in starts)
     figure, (axis,) = plots.small_multiples(
-        [f"{title}: where the pictures labelled {highlight} go"], 8.6, 5.4
+        [f"{title}: where the pictures labelled {highlight} go"], plots.WIDTH, 4.9
     )
     moves = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
     for row, column in np.ndindex(_K, _K):
@@ -171,7 +163,7 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
         band = Path([*upper, *lower, (0, a)], moves)
         axis.add_patch(PathPatch(band, color=colour, alpha=alpha, linewidth=0, zorder=order))
         left[row], right[column] = a + n, b + n
-    style = {"va": "center", "fontsize": 10}
+    style = {"va": "center", "fontsize": 9.5}
     for x, side, start, counts in (
         (0, "right", starts[0], matrix.sum(1)),
         (1, "left", starts[1], matrix.sum(0)),
@@ -179,17 +171,22 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
         axis.bar([x] * _K, counts, 0.024, start, color=COLOURS, zorder=3)
         for emotion, colour, y, n in zip(EMOTIONS, COLOURS, start + counts / 2, counts, strict=True):
             text = f"{emotion}  {n:,.0f}"
-            axis.text(x + 0.05 * (x - 0.5), y, text, ha=side, color=colour, weight="bold", **style)
+            axis.text(
+                x + 0.05 * (x - 0.5), y, text, ha=side, color=plots.legible(colour), weight="bold", **style
+            )
     went = matrix[chosen] / max(matrix[chosen].sum(), 1)
     for y, share in zip(starts[1] + matrix.sum(0) / 2, went, strict=True):
-        axis.text(1.52, y, f"{share:.0%} of {highlight}", ha="right", color=COLOURS[chosen], **style)
+        axis.text(
+            1.62, y, f"{share:.0%} of {highlight}", ha="right", color=plots.legible(COLOURS[chosen]), **style
+        )
     for x, text in ((0, "the label says"), (1, "the annotators' leading answer")):
         axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=INK)
-    axis.set(xlim=(-0.24, 1.53), ylim=(total + 7 * gap, -0.07 * total))
+    axis.set(xlim=(-0.26, 1.63), ylim=(total + 7 * gap, -0.07 * total))
     axis.axis("off")
     return figure
 
 
+@speaks
 def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     """The plane of the two troubles: how rare a class is (right), how much of it its best reader misses (up).
 
@@ -197,7 +194,7 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
     ``facelib.study.dataset_audit``, whom rarity costs nothing, does not find; with 95 % intervals. The lines
     are the limits of that module: half an even share, and a recall of three quarters of the classes' mean.
     """
-    figure, axes = plots.small_multiples(sets, 5.0 * len(sets), 4.7, percents="y", sharex=True, sharey=True)
+    figure, axes = plots.small_multiples(sets, 4.6 * len(sets), 4.2, percents="y", sharex=True, sharey=True)
     top, points = 0.8, []
     for axis, found in zip(axes, sets.values(), strict=True):
         recall, ends = _recall(found["best_recall"]["balanced"])
@@ -211,18 +208,19 @@ def rare_noisy(sets: Mapping[str, Mapping]) -> Figure:
         points.append((rarity, missed))
         top = max(top, 1.06 * np.nanmax(ends))
         style = {"fontsize": 11, "style": "italic"}
-        axis.text(0.46, limit + 0.012, "noisy", color="#7B4EA3", **style)
-        axis.text(22, limit - 0.012, "rare", color="#00795A", ha="right", va="top", **style)
+        axis.text(0.46, limit + 0.012, "noisy", color=plots.legible("#7B4EA3"), **style)
+        axis.text(22, limit - 0.012, "rare", color="#00684D", ha="right", va="top", **style)
         axis.set_xlabel("how rare: even share ÷ its share")
     axes[0].set(xlim=(0.44, 24), ylim=(-0.04, top), xscale="log")
     axes[0].set_ylabel("how noisy: missed by the best balanced reader")
     axes[0].set_xticks([0.5, 1, 2, 4, 8, 16], ["×0.5", "×1", "×2", "×4", "×8", "×16"])
     for axis, place in zip(axes, points, strict=True):
         axis.minorticks_off()
-        plots.place_names(axis, *place, EMOTIONS, COLOURS, size=10, weight="bold")
+        plots.place_names(axis, *place, EMOTIONS, COLOURS, weight="bold")
     return figure
 
 
+@speaks
 def best_recall(
     sets: Mapping[str, Mapping], networks: Mapping[str, tuple[str, Mapping]] | None = None
 ) -> Figure:
@@ -232,7 +230,7 @@ def best_recall(
     set, whose recall is drawn beside the readers' as a cross.
     """
     figure, axes = plots.small_multiples(
-        sets, 4.9 * len(sets), 4.8, frame="bottom", percents="x", sharex=True, sharey=True
+        sets, 4.6 * len(sets), 4.8, frame="bottom", percents="x", sharex=True, sharey=True
     )
     legend = {}
     for axis, (title, found) in zip(axes, sets.items(), strict=True):
@@ -258,12 +256,13 @@ def best_recall(
     return figure
 
 
+@speaks
 def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
     """The contact sheet of the synthetic faces: a row for each emotion, ``columns`` persons, the rows' names.
 
     The persons are always the same, whatever set a notebook draws, so that the saved picture is too.
     """
-    gap, left, width = 4, 0.95, 8.0
+    gap, left, width = 4, 0.95, plots.WIDTH
     faces = synthetic_faces.contact_sheet(columns=columns, size=size, gap=gap)
     inch = (width - left) / faces.shape[1]
     figure = plots.sheet(
@@ -273,11 +272,13 @@ def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
     axis.imshow(faces, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     style = {"ha": "right", "va": "center", "fontsize": 11, "weight": "bold"}
     for row, (emotion, colour) in enumerate(zip(EMOTIONS, COLOURS, strict=True)):
-        axis.text(-2 * gap, gap + row * (size + gap) + size / 2, emotion, color=colour, **style)
+        place = -2 * gap, gap + row * (size + gap) + size / 2
+        axis.text(*place, emotion, color=plots.legible(colour), **style)
     axis.axis("off")
     return figure
 
 
+@speaks
 def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
     """The mean picture of each class, and below it what sets it apart from the mean of all classes.
 
@@ -289,14 +290,14 @@ def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
     middle = np.mean(list(means.values()), axis=0)
     apart = {i: mean - middle - (mean - middle).mean() for i, mean in means.items()}
     most = max(np.abs(each).max() for each in apart.values()) or 1
-    figure = plots.sheet(9.5, 3.0)
+    figure = plots.sheet(plots.WIDTH, 2.9)
     grid = figure.subplots(2, _K)
     for i, (top, bottom) in enumerate(grid.T):
-        top.set_title(EMOTIONS[i], fontsize=10, color=COLOURS[i], weight="bold")
+        top.set_title(EMOTIONS[i], fontsize=9.5, color=plots.legible(COLOURS[i]), weight="bold")
         if i in means:
             top.imshow(means[i], cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
             shown = bottom.imshow(apart[i], cmap="RdBu_r", vmin=-most, vmax=most, interpolation="bicubic")
-            bottom.set_xlabel(f"{(labels == i).sum():,} pictures", fontsize=8.5)
+            bottom.set_xlabel(f"{(labels == i).sum():,}\npictures", fontsize=9)
         for axis in (top, bottom):
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
@@ -306,9 +307,12 @@ def mean_faces(images: np.ndarray, labels: np.ndarray) -> Figure:
     return figure
 
 
+@speaks
 def leaks(sets: Mapping[str, Mapping]) -> Figure:
     """How much of the two test splits also stands in Training: exact copies, and near ones."""
-    figure, (axis,) = plots.small_multiples([""], 8.2, 0.75 + 0.85 * len(sets), frame="bottom", percents="x")
+    heading = ["copies of Training in the test splits"]
+    options = {"frame": "bottom", "percents": "x"}
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.0 + 0.85 * len(sets), **options)
     rows, ends = {}, []
     for title, found in sets.items():
         for split in ("PublicTest", "PrivateTest"):
@@ -328,6 +332,7 @@ def leaks(sets: Mapping[str, Mapping]) -> Figure:
     return figure
 
 
+@speaks
 def twins(found: Mapping, title: str) -> Figure:
     """Of the near-equal pairs in which a class occurs, the share whose two labels differ (Wilson's interval).
 
@@ -338,7 +343,7 @@ def twins(found: Mapping, title: str) -> Figure:
     n, differ = (np.array([counted[e][key] for e in EMOTIONS], float) for key in ("pairs", "differ"))
     share, (low, high) = differ / np.where(n > 0, n, np.nan), wilson(differ, n)
     heading = f"{title}: one photograph, two labels"
-    figure, (axis,) = plots.small_multiples([heading], 8.2, 2.9, frame="bottom", percents="x")
+    figure, (axis,) = plots.small_multiples([heading], plots.WIDTH, 2.9, frame="bottom", percents="x")
     axis.barh(EMOTIONS, share, color=COLOURS, height=0.7)
     axis.hlines(range(_K), low, high, color=INK, linewidth=1.4)
     for y in np.flatnonzero(n):
@@ -348,6 +353,7 @@ def twins(found: Mapping, title: str) -> Figure:
     return figure
 
 
+@speaks
 def quality_distributions(
     rows: DataFrame, title: str, other: Mapping | None = None, other_title: str = ""
 ) -> Figure:
@@ -355,7 +361,7 @@ def quality_distributions(
 
     rows: ``Audit.rows``. other: the metrics of another audit, whose medians are marked.
     """
-    figure, axes = plots.small_multiples(MEASURES.values(), 9.5, 5.6, columns=2, sharex=True)
+    figure, axes = plots.small_multiples(MEASURES.values(), plots.WIDTH, 5.2, columns=2, sharex=True)
     for axis, measure in zip(axes, MEASURES, strict=True):
         values = [rows.loc[(rows.label == i) & ~rows.constant, measure] for i in range(_K)]
         boxes = axis.boxplot(
@@ -370,11 +376,11 @@ def quality_distributions(
             axis.scatter(range(_K), _column(other, measure), label=f"median of {other_title}", **style)
         if measure == "sharpness":
             axis.set_yscale("log")
-        axis.set_xticks(range(_K), EMOTIONS, rotation=25)
+        axis.set_xticks(range(_K), EMOTIONS, rotation=30)
         axis.grid(axis="y", color="#E4E4E4", linewidth=0.8)
         axis.tick_params(labelsize=9)
     if other is not None:
-        axes[0].legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="lower right")
+        axes[0].legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc="lower right")
     figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
     return figure
 

@@ -7,39 +7,50 @@ what is shown here was generated or is synthetic.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.language import say, speaks
 from facelib.reporting import plots
-from facelib.reporting.plots import COLOUR, INK, PALE
+from facelib.reporting.plots import COLOUR, INK, PALE, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@speaks
 def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Figure:
-    """A row of faces for each name: name -> (n, 48, 48) uint8. An emotion's name stands in its colour."""
+    """A row of faces for each name: name -> (n, 48, 48) uint8. An emotion's name stands in its colour.
+
+    enlarge: pixels of the notebook's page for each of a face, where the row is not too long for that: 4 faces
+    at 3, 6 at 2. gap: pixels between faces.
+    """
     strips = [_strip(each, enlarge, gap) for each in rows.values()]
     height, width = len(strips) * strips[0].shape[0], max(strip.shape[1] for strip in strips)
-    figure = plots.sheet(1.0 + width / 110, 0.15 + height / 110)
+    inches = min(width / 110, plots.WIDTH - 1.4)  # the names take the rest
+    figure = plots.sheet(1.4 + inches, 0.15 + inches * height / width)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, strip) in zip(axes, zip(rows, strips, strict=True), strict=True):
-        axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5))
         axis.spines[:].set_visible(False)
         style = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 8, "weight": "bold"}
-        axis.set_ylabel(name, color=COLOUR.get(name, INK), **style)
+        axis.set_ylabel(
+            fill(say(name), 14), fontsize=9.5, color=plots.legible(COLOUR.get(name, INK)), **style
+        )
     return figure
 
 
+@speaks
 def learning(rows: list[Mapping], started: float | None = None) -> Figure:
     """What a codec's training wrote after each epoch: PSNR, SSIM and perplexity.
 
     rows: of its ``log.jsonl``. started: the epoch from which it quantizes, a dashed line.
     """
-    figure, axes = plots.small_multiples(["PSNR, dB", "SSIM", "perplexity"], 8.6, 2.6)
+    figure, axes = plots.small_multiples(["PSNR, dB", "SSIM", "perplexity"], plots.WIDTH, 2.5)
     for axis, key in zip(axes, ("psnr", "ssim", "perplexity"), strict=True):
         there = [row for row in rows if key in row]
         axis.plot([row["epoch"] for row in there], [row[key] for row in there], ".-", color=COLOURS[0])
@@ -49,6 +60,7 @@ def learning(rows: list[Mapping], started: float | None = None) -> Figure:
     return figure
 
 
+@speaks
 def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
     """Codebooks among points in the plane, a panel each: what uses a code is blue, a dead code a cross.
 
@@ -62,10 +74,12 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
         axis.scatter(*book[alive].T, s=34, color=COLOURS[4], edgecolors="white", linewidths=0.8, zorder=3)
         axis.scatter(*book[~alive].T, s=26, marker="x", color=COLOURS[0], linewidths=1.2, zorder=3)
         axis.set_xlabel(f"{alive.sum()} of {len(book)} codes in use", fontsize=9)
-        axis.set(xticks=[], yticks=[], aspect="equal")
+        axis.set(xticks=[], yticks=[])
+        axis.set_aspect("equal", adjustable="datalim")
     return figure
 
 
+@speaks
 def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figure:
     """The loss (q - wish)^2 of one number z that is written as its nearest code q, and for some latents where
     the slope at their code, the straight-through estimate, pushes them.
@@ -78,7 +92,9 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
 
     edge = 0.6 + np.abs(codes).max()
     z, q = np.linspace(-edge, edge, 1501), written(latents)
-    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0)
+    figure, (axis,) = plots.small_multiples(
+        ["loss of one latent, with a quantiser and without"], plots.WIDTH, 3.2
+    )
     axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
     axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
     axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
@@ -92,21 +108,23 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
     return figure
 
 
+@speaks
 def curves(curves: Mapping[str, np.ndarray], highest: float, unit: str) -> Figure:
     """Something that was looked at in equal steps of several trainings, each line named at its end.
 
     curves: name -> (n,), nan where there is nothing yet. highest: the end of the axis.
     """
-    figure, (axis,) = plots.small_multiples([""], 8.6, 3.0, percents="x")
+    figure, (axis,) = plots.small_multiples([unit], plots.WIDTH, 3.0, percents="x")
     colours = [COLOURS[i] for i in (0, 3, 1, 4, 2, 6, 5)][: len(curves)]
     for curve, colour in zip(curves.values(), colours, strict=True):
         axis.plot(np.arange(1, len(curve) + 1) / len(curve), curve, color=colour, linewidth=1.8)
     ends = [curve[-1] for curve in curves.values()]
     plots.end_labels(axis, 1.012, ends, curves, colours, highest / 15, weight="normal")
-    axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training", ylabel=unit)
+    axis.set(xlim=(0, 1), ylim=(0, highest), xlabel="share of the training")
     return figure
 
 
+@speaks
 def codebooks(books: np.ndarray, counts: np.ndarray) -> Figure:
     """The codebook of each depth, all on one scale, in the plane that shows most of the first.
 
@@ -125,6 +143,7 @@ def codebooks(books: np.ndarray, counts: np.ndarray) -> Figure:
     return figure
 
 
+@speaks
 def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Where in the grid something happens: the face in gray, a share of 1 in the full colour of its emotion.
 
@@ -138,23 +157,31 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         large = np.kron(share, np.ones((face.shape[0] // share.shape[0],) * 2))[..., None]
         gray = 0.35 + 0.65 * face[..., None] / 255  # paler, so that the colour is seen
         axis.imshow((1 - 0.75 * large) * gray + 0.75 * large * np.array(to_rgb(colour)) * gray)
-        axis.set_title(name, color=colour, fontsize=10, weight="bold")
+        axis.set_title(name, color=plots.legible(colour), fontsize=9.5, weight="bold")
         axis.set_xlabel(f"{share.mean():.0%} of all", fontsize=9)
         axis.set(xticks=[], yticks=[])
     return figure
 
 
+@speaks
 def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, str]) -> Figure:
     """What can be drawn from representations against what can be read from them: name -> (dB, share).
 
     arrow: from which of them to which.
     """
-    figure, (axis,) = plots.small_multiples([""], 7.6, 3.1, percents="y")
+    figure, (axis,) = plots.small_multiples(
+        ["what can be drawn, what can be read"], plots.WIDTH, 3.3, percents="y"
+    )
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
         axis.scatter(*place, s=80, color=colour, zorder=3)
-        above = {"textcoords": "offset points", "ha": "center", "color": colour, "weight": "bold"}
-        axis.annotate(name, place, (0, 9), **above)
+        above = {
+            "textcoords": "offset points",
+            "ha": "center",
+            "color": plots.legible(colour),
+            "weight": "bold",
+        }
+        axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), **above)
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
     axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")
@@ -162,6 +189,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
     return figure
 
 
+@speaks
 def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
     """How often the judge reads the emotion that was asked for, by emotion, with 95 % intervals.
 
@@ -175,7 +203,8 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         "real": "real faces, their labels",
     }
     colours = dict(zip(rows, (INK, COLOURS[4], COLOURS[3], PALE), strict=False))
-    figure, (axis,) = plots.small_multiples([""], 8.6, 3.6, frame="bottom", percents="x")
+    heading = ["faces in which the judge reads what was asked for"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 4.4, frame="bottom", percents="x")
     names = [*EMOTIONS, "mean"]
     for i, key in enumerate(rows):
         recall, ends, mean = (
@@ -188,7 +217,7 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
         plots.interval_plot(axis, y, values, both, colours[key], size=34, line=1.5)
     axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
-    axis.text(1 / len(EMOTIONS), -0.6, " chance", color=PALE, fontsize=8.5, va="center")
+    axis.text(1 / len(EMOTIONS), -0.6, " chance", color=SOFT, fontsize=9, va="center")
     axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
     axis.set_yticks(range(len(names)), names, weight="bold")
     plots.colour_names(axis.get_yticklabels())

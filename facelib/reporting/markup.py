@@ -22,7 +22,7 @@ from babel.dates import format_date
 from babel.numbers import format_decimal
 from markdown_it import MarkdownIt
 
-_KEYS = "title|subtitle|abstract|figure|table|note|caption|alt|from|align|width"
+_KEYS = "title|subtitle|short|abstract|figure|table|note|caption|alt|from|align|width"
 _REFERENCE = re.compile(r"(?<!\\)(?:\[(?P<cited>@[\w-]+(?:; ?@[\w-]+)*)\]|@(?P<ref>(?:fig|tab|sec):[\w-]+))")
 #: A space that a line must not break at; a narrow one.
 NBSP, THIN = "\u00a0", "\u202f"
@@ -59,11 +59,16 @@ class Document:
         return next((block.fields for block in self.blocks if block.kind == "title"), {})
 
 
-def parse(text: str) -> Document:
-    """Take a text apart and number what has numbers. Raises ValueError for a reference to nothing."""
-    blocks, counts, sections = [], {"figure": 0, "table": 0}, [0, 0]
-    for chunk in re.split(r"\n\s*\n", text.strip()):
-        block = _block(chunk.strip())
+def parse(text: str, short: bool = False) -> Document:
+    """Take a text apart and number what has numbers. Raises ValueError for a reference to nothing.
+
+    short: only the sections, figures and tables whose ids stand in the title page's line ``short:``; within
+    parentheses, references to the others are left out too.
+    """
+    chunks = [chunk.strip() for chunk in re.split(r"\n\s*\n", text.strip())]
+    chunks = _shortened(chunks) if short else chunks
+    text, blocks, counts, sections = "\n\n".join(chunks), [], {"figure": 0, "table": 0}, [0, 0]
+    for block in map(_block, chunks):
         if block.kind == "heading":
             sections = [sections[0] + 1, 0] if block.level == 1 else [sections[0], sections[1] + 1]
             block.number = ".".join(str(n) for n in sections[: block.level])
@@ -77,6 +82,39 @@ def parse(text: str) -> Document:
     if lost:
         raise ValueError(f"the text refers to {', '.join(sorted(lost))}, and there is no such thing")
     return Document(blocks, targets, list(dict.fromkeys(k for m in found for k in _keys(m["cited"]))))
+
+
+def _shortened(chunks: list[str]) -> list[str]:
+    blocks = [_block(chunk) for chunk in chunks]
+    wanted = next(block.fields["short"].split() for block in blocks if block.kind == "title")
+    kept, above, inside = [], "", True  # a heading waits until something of its section is kept
+    for chunk, block in zip(chunks, blocks, strict=True):
+        if block.kind == "heading":
+            inside = block.id.removeprefix("sec-") in wanted
+            if block.level == 1:
+                above = chunk
+            if inside:
+                kept += [each for each in dict.fromkeys((above, chunk)) if each]
+                above = ""
+        elif block.kind in ("figure", "table"):
+            if f"{block.kind[:3]}-{block.fields[block.kind]}" in wanted:
+                kept.append(chunk)
+        elif inside:
+            kept.append(chunk)
+    there = {f"@{key.replace('-', ':', 1)}" for key in wanted}
+    there |= {f"@sec:{key}" for key in wanted}
+
+    def fewer(found: re.Match) -> str:
+        parts = re.split(r"( ?[,;] )", found[2])
+        held = [
+            i
+            for i in range(0, len(parts), 2)
+            if parts[i] in there or not re.match("@(fig|tab|sec):", parts[i])
+        ]
+        inner = "".join(part for i in held for part in (parts[i - 1] * (i != held[0]), parts[i]))
+        return f"{found[1]}({inner})" if inner else ""
+
+    return [re.sub(r"( ?)\(([^()]*@(?:fig|tab|sec):[^()]*)\)", fewer, chunk) for chunk in kept]
 
 
 def _block(chunk: str) -> Block:
@@ -176,6 +214,12 @@ class Numbers:
         """A difference of shares in points: 0.012 -> "+1,2"."""
         return "–" if value is None else self.num(100 * value, digits, sign=True)
 
+    def gap(self, value: float | None, digits: int = 1) -> str:
+        """A difference of shares with its unit: -0.002 -> "−0,2 point" (French counts two from 2 on)."""
+        size = 0 if value is None else abs(round(100 * value, digits))
+        one = size < 2 if self.lang == "fr" else size == 1
+        return f"{self.points(value, digits)}{NBSP}{self.words['point' if one else 'points']}"
+
     def ci(self, ends: Iterable[float | None], digits: int = 1, scale: float = 100) -> str:
         """[0.696, 0.726] -> "[69,6 ; 72,6]", in per cent if scale is 100."""
         texts = ["–" if end is None else self.num(scale * end, digits) for end in ends]
@@ -202,7 +246,7 @@ class Numbers:
         return f"{', '.join(most)} {self.words['and']} {last}" if most else last
 
     def filters(self) -> dict:
-        names = ("num", "count", "pct", "points", "ci", "both", "million", "p", "day", "listing")
+        names = ("num", "count", "pct", "points", "gap", "ci", "both", "million", "p", "day", "listing")
         return {name: getattr(self, name) for name in names}
 
 

@@ -6,15 +6,18 @@ the first figure is made.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facelib import paths
+from facelib import language, paths
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.language import say, speaks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from facelib.vision.encoder import Face
 
 
+@speaks
 def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
     """Draw faces into a picture: corners in the emotion's colour, eyes, a label that stays inside.
 
@@ -35,7 +39,7 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
     taken: list[tuple[float, float, float, float]] = []
     for face in sorted(faces, key=lambda face: -face.box[3]):
         x, y, w, h = face.box
-        colour = COLOURS[EMOTIONS.index(face.emotion)] if face.emotion else "#0072B2"
+        colour = legible(COLOURS[EMOTIONS.index(face.emotion)] if face.emotion else OURS)
         line = max(2, round(min(width, height) / 250), round(w / 60))
         arm = w * 0.22
         for cx, dx in ((x, 1), (x + w, -1)):
@@ -54,20 +58,23 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
         left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font, spacing=size // 5)
         pad = size // 3
         label_w, label_h = right - left + 2 * pad, bottom - top + 2 * pad
-        # Below the box if there is room, else above, else inside; then moved into the picture.
-        places = [(x, y + h + line), (x, y - label_h - line), (x + w + line, y), (x - label_w - line, y)]
-        places = [(min(max(px, 0), width - label_w), py) for px, py in places]
+        # Above the box if there is room, else beside it, else below the chin; then moved into the picture.
+        places = [(x, y - label_h - line), (x + w + line, y), (x - label_w - line, y), (x, y + 1.15 * h)]
+        places = [
+            (min(max(px, 0), width - label_w) if i in (0, 3) else px, py) for i, (px, py) in enumerate(places)
+        ]
         fits = [
             place
             for place in places
-            if 0 <= place[1] <= height - label_h
+            if 0 <= place[0] <= width - label_w
+            and 0 <= place[1] <= height - label_h
             and not any(_overlap(place, label_w, label_h, t) for t in taken)
         ]
-        px, py = fits[0] if fits else (places[0][0], min(max(y + h - label_h, 0), height - label_h))
+        px, py = fits[0] if fits else (places[0][0], min(max(y, 0), height - label_h))
         if not fits and w < 60:
             continue
         taken.append((px, py, label_w, label_h))
-        draw.rounded_rectangle((px, py, px + label_w, py + label_h), radius=pad, fill=colour + "E0")
+        draw.rounded_rectangle((px, py, px + label_w, py + label_h), radius=pad, fill=colour)
         draw.multiline_text(
             (px + pad - left, py + pad - top), text, font=font, fill="white", spacing=size // 5
         )
@@ -81,7 +88,7 @@ def _captions(face: Face) -> list[str]:
         lines.append(f"{track}{face.emotion} {face.emotions[face.emotion]:.0%}")
     if face.gender:
         lines.append(f"{face.gender} {face.genders[face.gender]:.0%}")
-    return lines
+    return [line.replace("\u00a0", " ") for line in say(lines)]  # Pillow's letters lack that space
 
 
 def _overlap(place, width, height, other) -> bool:
@@ -95,14 +102,16 @@ def save_figure(
 ) -> Path:
     """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the first path.
 
+    In French, to NAME.fr.png: a report in French takes it instead of the other.
+
     weights: digest of the network that made what it shows. A PNG keeps it, and a report that prints the
     picture sees whether another network has come since.
     """
     import matplotlib
 
-    written = []
+    written, speech = [], ".fr" if language.current() == "fr" else ""
     for extension in formats:
-        path = paths.new_figures() / f"{name}.{extension}"
+        path = paths.new_figures() / f"{name}{speech}.{extension}"
         # The salt replaces matplotlib's random numbering of an SVG's parts.
         with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(
@@ -121,10 +130,13 @@ def _facts(extension: str, weights: str | None) -> dict:
 
 # --- what the figures share ---------------------------------------------------------------------------
 
+#: Inches that the widest figure has, and points of the smallest letters: at the width of a page's text, 6.5
+#: inches, letters are then 8 points high, and at that of a website's column they are read.
+WIDTH, SMALL = 7.2, 9
 #: Wherever DeepFace and facelib are compared.
 THEIRS, OURS = "#D55E00", "#0072B2"
-#: Words and lines, and what stands behind them; bands and grids.
-INK, PALE, BAND = "#333333", "#9A9A9A", "#E6E6E6"
+#: Words, and pale ones; lines, dots and grids that stand behind; bands.
+INK, SOFT, PALE, BAND = "#333333", "#666666", "#9A9A9A", "#E6E6E6"
 #: What legends show for an open dot, and for the parts of bars of a colour (``SQUARE | {"color": ...}``).
 OPEN = {"marker": "o", "linestyle": "", "markersize": 7, "color": INK, "markerfacecolor": "white"}
 SQUARE = {"marker": "s", "linestyle": "", "markersize": 7}
@@ -132,11 +144,84 @@ SQUARE = {"marker": "s", "linestyle": "", "markersize": 7}
 COLOUR = dict(zip(EMOTIONS, COLOURS, strict=True))
 
 
-def sheet(width: float, height: float, layout: str | None = "constrained", dpi: int = 110) -> Figure:
-    """A figure outside pyplot: a notebook shows it once, and nothing stays open."""
-    from matplotlib.figure import Figure
+def contrast(one, other) -> float:
+    """The contrast of two colours, 1 to 21 (WCAG 2.2, "contrast ratio"); text wants 4.5."""
+    from matplotlib.colors import to_rgb
 
-    return Figure(figsize=(width, height), dpi=dpi, layout=layout)
+    def luminance(colour) -> float:
+        rgb = np.array(to_rgb(colour))
+        return np.dot(
+            (0.2126, 0.7152, 0.0722), np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        )
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@functools.lru_cache
+def legible(colour: str) -> str:
+    """A colour for letters on white: the same, darkened until its contrast is 4.8."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    found = np.array(to_rgb(colour))
+    while contrast(found, "white") < 4.8:
+        found = 0.97 * found
+    return to_hex(found)
+
+
+def ink_on(colour) -> str:
+    """White or black: in which of them letters are read on a colour."""
+    return "white" if contrast("white", colour) >= 4.5 else "black"
+
+
+def sheet(
+    width: float = WIDTH, height: float = 3.0, layout: str | None = "constrained", dpi: int = 110
+) -> Figure:
+    """A figure outside pyplot: a notebook shows it once, and nothing stays open.
+
+    It speaks ``language.current()`` and is at most ``WIDTH`` wide.
+    """
+    kind = _sheets()[language.current()]
+    return kind(figsize=(min(width, WIDTH), height), dpi=dpi, layout=layout)
+
+
+@functools.cache
+def _sheets() -> dict[str, type]:
+    """Language -> the class of its figures. A French one translates its texts before it is drawn."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.ticker import Formatter
+
+    class Translated(Formatter):
+        def __init__(self, said: Formatter):
+            self.said = said
+
+        def format_ticks(self, values):
+            return [say(text, "fr") for text in self.said.format_ticks(values)]
+
+        def get_offset(self):
+            return self.said.get_offset()
+
+    class FrenchFigure(Figure):
+        def draw(self, renderer):
+            for axis in [axis for axes in self.axes for axis in (axes.xaxis, axes.yaxis)]:
+                if not isinstance(said := axis.get_major_formatter(), Translated):  # axes may share one
+                    axis.set_major_formatter(Translated(said))
+            ticks = {id(text) for axes in self.axes for axis in (axes.xaxis, axes.yaxis)
+                     for text in axis.get_ticklabels(which="both")}  # fmt: skip
+            for text in self.findobj(Text):
+                if id(text) not in ticks and text.get_text() != getattr(text, "said", None):
+                    spoken(text, say(text.get_text(), "fr"))
+            super().draw(renderer)
+
+    return {"en": Figure, "fr": FrenchFigure}
+
+
+def spoken(text, words: str | None = None):
+    """Mark a text of a figure as in the figure's language: it is not translated once more."""
+    text.set_text(text.get_text() if words is None else words)
+    text.said = text.get_text()
+    return text
 
 
 def small_multiples(
@@ -147,21 +232,23 @@ def small_multiples(
 
     columns: None for a single row. frame: spines that stay, "both" (left and bottom), "bottom" or "none".
     percents: axes that show shares as per cent, "x", "y" or "xy". colours: of the titles. options: of
-    ``Figure.subplots``.
+    ``Figure.subplots``. Titles that are wider than their panel go on in a new line.
     """
     titles = list(titles)
     colours = colours or [INK] * len(titles)
     columns = columns or max(len(titles), 1)
     figure = sheet(width, height, dpi=dpi)
     grid = figure.subplots(-(-len(titles) // columns), columns, squeeze=False, **options).ravel()
+    room = int(9 * figure.get_figwidth() / columns) if columns > 1 else 200  # letters of 10 points, bold
     for axis, title, colour in zip(grid, titles, colours, strict=False):
-        axis.set_title(title, fontsize=10, loc="left", weight="bold", color=colour)
+        words = "\n".join(fill(line, room) for line in say(title).split("\n"))
+        spoken(axis.set_title(words, fontsize=10, loc="left", weight="bold", color=legible(colour)))
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines["bottom"].set_visible(frame != "none")
         axis.spines["left"].set_visible(frame == "both")
-        axis.tick_params(axis="y", left=frame == "both")
-        axis.tick_params(axis="x", bottom=frame != "none")
+        axis.tick_params(axis="y", left=frame == "both", labelsize=9.5)
+        axis.tick_params(axis="x", bottom=frame != "none", labelsize=SMALL)
         for name in percents:
             getattr(axis, f"{name}axis").set_major_formatter(percent)
     for axis in grid[len(titles) :]:
@@ -200,17 +287,40 @@ def heatmap(axis: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequen
         axis.text(x, y, text, **{"ha": "center", "va": "center", "fontsize": 9, "color": ink} | style)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
-    axis.tick_params(length=0, labelsize=9.5)
+    axis.tick_params(length=0, labelsize=SMALL)
     axis.spines[:].set_visible(False)
     colour_names([*axis.get_yticklabels(), *axis.get_xticklabels()])
     return shown
 
 
-def confusion_axis(axis: Axes, across: str, down: str) -> None:
-    """Name the two sides of a heat map of emotions."""
-    axis.set(xlabel=across, ylabel=down)
-    for tick in axis.get_xticklabels():
-        tick.set(rotation=40, ha="right", rotation_mode="anchor", color=INK, weight="normal")
+def confusions(
+    counts: Mapping[str, np.ndarray], heading: str, across: str, down: str, framed: Iterable[tuple[str, str]]
+) -> Figure:
+    """Confusion matrices, title -> counts (7, 7): per cent of each row, with the count below.
+
+    heading: a format of title and share on the diagonal. across, down: what columns and rows are. framed:
+    cells with a frame, (row, column), in the row's colour.
+    """
+    from matplotlib.patches import Rectangle
+
+    titles = [heading.format(title, n.trace() / max(n.sum(), 1)) for title, n in counts.items()]
+    figure, axes = small_multiples(titles, 3.9 * len(counts), 4.1, frame="none", dpi=120, sharey=True)
+    for axis, n in zip(axes, counts.values(), strict=True):
+        share = n / np.maximum(n.sum(1, keepdims=True), 1)
+
+        def words(row, column, n=n, share=share):
+            style = {"weight": "bold" if row == column else "normal", "linespacing": 0.95}
+            return f"{100 * share[row, column]:.0f}\n{n[row, column]:.0f}" if n[row, column] else "·", style
+
+        heatmap(axis, share, EMOTIONS, EMOTIONS, words, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axis.set_xlabel(across)
+        for tick in axis.get_xticklabels():
+            tick.set(rotation=40, ha="right", rotation_mode="anchor")
+        for a, b in framed:
+            place = EMOTIONS.index(b) - 0.48, EMOTIONS.index(a) - 0.48
+            axis.add_patch(Rectangle(place, 0.96, 0.96, fill=False, linewidth=1.8, edgecolor=COLOUR[a]))
+    axes[0].set_ylabel(f"{down} (per cent of it; below: pictures)")
+    return figure
 
 
 def stacked_bars(axis: Axes, rows: Mapping[str, Sequence[float]], colours, least: float, words=None) -> None:
@@ -234,7 +344,7 @@ def end_labels(axis: Axes, x: float, heights, names: Iterable[str], colours, gap
     """Name lines at their ends (x, heights), the names ``gap`` apart."""
     style = {"va": "center", "fontsize": 9, "weight": "bold"} | style
     for place, name, colour in zip(apart(heights, gap), names, colours, strict=True):
-        axis.text(x, place, name, color=colour, **style)
+        axis.text(x, place, name, color=legible(colour), **style)
 
 
 def legend_below(figure: Figure, entries: Mapping[str, Mapping | str], loc="outside lower center") -> None:
@@ -244,10 +354,13 @@ def legend_below(figure: Figure, entries: Mapping[str, Mapping | str], loc="outs
     dot = {"marker": "o", "linestyle": "", "markersize": 7}
     styles = [dot | {"color": style} if isinstance(style, str) else style for style in entries.values()]
     handles = [Line2D([], [], **style) for style in styles]
-    figure.legend(handles, entries, loc=loc, ncols=len(entries), frameon=False, fontsize=9)
+    letters = sum(len(say(text)) + 7 for text in entries)  # of which one is 0.075 inches wide
+    rows = -(-letters // int(figure.get_figwidth() / 0.075))
+    options = {"frameon": False, "fontsize": SMALL, "columnspacing": 1.4, "handletextpad": 0.9}
+    figure.legend(handles, entries, loc=loc, ncols=-(-len(entries) // rows), **options)
 
 
-def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float = 8.8, weight="normal"):
+def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float = SMALL, weight="normal"):
     """Name the points, each at the nearest place where its name meets no point and no other name.
 
     Lays the figure out, so that names can be placed in pixels: the axis's limits have to be set before.
@@ -257,6 +370,7 @@ def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float
 
     axis.figure.draw_without_rendering()
     scale, colours = axis.figure.dpi / 72, np.broadcast_to(colours, len(names)).tolist()
+    names = [say(name) for name in names]
     there = axis.transData.transform(np.stack([x, y], 1)) / scale  # in points, as letters are
     frame = Bbox(axis.bbox.get_points() / scale)
     taken = [Bbox.from_bounds(px - 5, py - 5, 10, 10) for px, py in there]
@@ -276,43 +390,40 @@ def place_names(axis: Axes, x, y, names: Sequence[str], colours=INK, size: float
         right = box.x0 > there[i][0]
         offset = (box.x0 if right else box.x1) - there[i][0], (box.y0 + box.y1) / 2 - there[i][1]
         far = np.hypot(*offset) > 16
-        axis.annotate(
-            names[i], (x[i], y[i]), offset, textcoords="offset points", fontsize=size, color=colours[i],
-            weight=weight, ha="left" if right else "right", va="center", annotation_clip=False, zorder=4,
+        label = axis.annotate(
+            names[i], (x[i], y[i]), offset, textcoords="offset points", color=legible(colours[i]),
+            fontsize=size, weight=weight, ha="left" if right else "right", va="center",
+            annotation_clip=False, zorder=4,
             path_effects=[withStroke(linewidth=3, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6} if far else None,
         )  # fmt: skip
+        spoken(label)
 
 
 def colour_names(labels: Iterable) -> None:
     """Emotions among these texts become bold, in their colours."""
     for label in labels:
         if (name := label.get_text()) in COLOUR:
-            label.set(color=COLOUR[name], weight="bold")
-
-
-def ink_on(colour) -> str:
-    """White or dark: in which of them letters are read on a colour."""
-    from matplotlib.colors import to_rgb
-
-    return "white" if np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) < 0.6 else INK
+            label.set(color=legible(COLOUR[name]), weight="bold")
 
 
 def colour_bar(figure: Figure, shown, axes, label: str = "", **options):
     """The scale of a picture's colours, without a frame."""
     bar = figure.colorbar(shown, ax=axes, pad=0.01, **options)
-    bar.set_label(label, fontsize=8.5)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
     bar.outline.set_visible(False)
     return bar
 
 
 def few_ticks(axis: Axes) -> None:
-    """About three round numbers below a narrow axis."""
+    """Two round numbers below a narrow axis, whose limits are set."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
-    axis.tick_params(labelsize=8.5)
+    low, high = axis.get_xlim()
+    inside = [x for x in MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= x <= high]
+    axis.set_xticks(sorted({inside[0], inside[-1]}))
+    axis.tick_params(labelsize=SMALL)
 
 
 def percent(value: float, _: int = 0) -> str:
@@ -344,8 +455,8 @@ def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
         axis.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=colour, linewidth=2))
         if text:
             axis.text(
-                x + w / 2, y - 6, text, color="white", fontsize=8, ha="center", va="bottom",
-                bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.25"},
+                x + w / 2, y - 6, text, color="white", fontsize=SMALL, ha="center", va="bottom",
+                bbox={"facecolor": legible(colour), "edgecolor": "none", "boxstyle": "round,pad=0.25"},
             )  # fmt: skip
     if eyes is not None:
         xs, ys = zip(*eyes, strict=True)
@@ -353,20 +464,24 @@ def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
         axis.scatter(xs, ys, s=28, color=colour, edgecolor="white", linewidth=0.9, zorder=3)
 
 
-def panels(pictures, titles, columns: int | None = None, width: float = 8.5, scale=None) -> Figure:
+@speaks
+def panels(pictures, titles, columns: int | None = None, width: float = WIDTH, scale=None) -> Figure:
     """Pictures side by side, each under its title, gray or RGB; small ones are enlarged without smoothing.
 
-    pictures: arrays (h, w) or (h, w, 3), uint8 or float in [0, 1]. columns: None for a single row. scale: the
-    (lowest, highest) value of gray pictures that stand for black and white.
+    pictures: arrays (h, w) or (h, w, 3), uint8 or float in [0, 1]. columns: None for a single row. width: of
+    the figure, inches. scale: the (lowest, highest) value of gray pictures that stand for black and white.
     """
     columns = columns or len(pictures)
     rows = -(-len(pictures) // columns)
     ratios = [max(p.shape[1] / p.shape[0] for p in pictures[c::columns]) for c in range(columns)]
+    width = min(width, WIDTH)
     figure = sheet(width, rows * (width / sum(ratios) + 0.42), dpi=100)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios).ravel()
-    for axis, picture, title in zip(grid, pictures, titles, strict=False):
+    for i, (axis, picture, title) in enumerate(zip(grid, pictures, titles, strict=False)):
         show(axis, picture, scale)
-        axis.set_title(title, fontsize=9)
+        room = max(8, int(13 * width * ratios[i % columns] / sum(ratios)))  # letters of 9 points
+        words = "\n".join(fill(line, room) for line in say(title).split("\n"))
+        spoken(axis.set_title(words, fontsize=SMALL))
     for axis in grid[len(pictures) :]:
         axis.axis("off")
     return figure
@@ -380,57 +495,49 @@ def show(axis: Axes, picture: np.ndarray, scale: tuple[float, float] | None = No
     axis.axis("off")
 
 
+@speaks
 def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Figure:
     """Networks as rows of blocks, one row for each: what shape leaves each stage, where the parameters are.
 
     networks: title -> stages, each (name, side, channels, parameters). A block is as high as its maps are
     large (square root) and as thick as it has channels (logarithm); the darker, the more of the network's
-    parameters it holds.
+    parameters it holds, whose share stands below.
     """
     from matplotlib import colormaps
     from matplotlib.patches import Polygon
 
-    tallest = [0.16 + 0.062 * max(stage[1] for stage in stages) ** 0.5 for stages in networks.values()]
-    ratios = [1.35 * high + 0.72 for high in tallest]  # the limits of y below
-    figure = sheet(9.5, 1.16 * sum(ratios) + 0.33 * len(networks), dpi=100)
-    grid = figure.subplots(len(networks), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
-    widest = 0.0
-    for axis, top, (title, stages) in zip(grid, tallest, networks.items(), strict=True):
-        total, foot = sum(stage[3] for stage in stages), -top / 2
-        left = 0.0
-        for name, side, channels, parameters in stages:
-            high, thick = 0.16 + 0.062 * np.sqrt(side), 0.08 + 0.05 * np.log2(channels)
-            slant, share = 0.32 * high, parameters / total
-            base = colormaps["Blues"](0.14 + 0.76 * np.sqrt(share))
-            x, y = left, -high / 2
-            front = [(x, y), (x + thick, y), (x + thick, y + high), (x, y + high)]
-            roof = [
-                (x, y + high),
-                (x + slant, y + high + slant),
-                (x + slant + thick, y + high + slant),
-                front[2],
-            ]
-            flank = [front[1], (x + thick + slant, y + slant), roof[2], front[2]]
-            for corners, shade in ((front, 1.0), (roof, 0.92), (flank, 0.8)):
-                colour = tuple(shade * c for c in base[:3])
-                axis.add_patch(Polygon(corners, facecolor=colour, edgecolor="#333333", linewidth=0.6))
-            middle = left + (thick + slant) / 2
-            shape = f"{side}×{side}×{channels}" if side > 1 else f"{channels:,}"
-            axis.text(
-                middle, foot - 0.09, f"{name}\n{shape}", ha="center", va="top", fontsize=8, linespacing=1.35
+    steps = max(map(len, networks.values()))
+    figure = sheet(WIDTH, 2.35 * len(networks), dpi=100)
+    for axis, (title, stages) in zip(
+        figure.subplots(len(networks), 1, squeeze=False).ravel(), networks.items(), strict=True
+    ):
+        total, most = sum(stage[3] for stage in stages), max(stage[1] for stage in stages) ** 0.5
+        for i, (name, side, channels, parameters) in enumerate(stages):
+            high, thick, share = (
+                0.12 + 0.6 * side**0.5 / most,
+                0.1 + 0.035 * np.log2(channels),
+                parameters / total,
             )
-            if parameters:
-                bold = "bold" if share > 0.2 else "normal"
-                percent = f"{share:.0%}" if share >= 0.005 else "<0.5%"
-                axis.text(middle, foot - 0.5, percent, ha="center", va="top", fontsize=8.5, weight=bold)
-            left += max(thick + slant + 0.26, 0.72)
-        axis.set_title(f"{title}: {total:,} parameters", fontsize=10.5, loc="left")
-        widest = max(widest, left)
-        axis.set(xlim=(-0.12, widest), ylim=(foot - 0.72, 0.85 * top), aspect="equal", anchor="W")
+            slant, base = 0.25 * high, np.array(colormaps["Blues"](0.14 + 0.76 * np.sqrt(share))[:3])
+            x, y = i - (thick + slant) / 2, -high / 2
+            front = [(x, y), (x + thick, y), (x + thick, y + high), (x, y + high)]
+            back = [(a + slant, b + slant) for a, b in front]
+            for corners, shade in ((front, 1.0), ([front[3], back[3], back[2], front[2]], 0.92),
+                                   ([front[1], back[1], back[2], front[2]], 0.8)):  # fmt: skip
+                axis.add_patch(Polygon(corners, facecolor=shade * base, edgecolor=INK, linewidth=0.6))
+            shape = f"{side}×{side}\n×{channels}" if side > 1 else f"{channels:,}\n"
+            part = "" if not parameters else f"{share:.0%}" if share >= 0.005 else "<0.5%"
+            bold = "bold" if share > 0.2 else "normal"
+            axis.text(i, -0.48, f"{name.replace(' × ', '×')}\n{shape}", ha="center", va="top", fontsize=SMALL)
+            axis.text(i, -1.1, part, ha="center", va="top", fontsize=SMALL, weight=bold)
+        axis.text(-0.62, -1.1, "share:", ha="right", va="top", fontsize=SMALL, color=SOFT)
+        axis.set_title(f"{title}: {total:,} parameters", fontsize=10, loc="left", weight="bold", color=INK)
+        axis.set(xlim=(-1.1, steps - 0.45), ylim=(-1.35, 0.62))
         axis.axis("off")
     return figure
 
 
+@speaks
 def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()) -> Figure:
     """Milliseconds of each stage as bars, a panel for each pipeline, all on one scale.
 
@@ -438,47 +545,50 @@ def stage_costs(groups: dict[str, dict[str, float]], counted: Iterable[str] = ()
     """
     heights = [len(stages) for stages in groups.values()]
     options = {"sharex": True, "height_ratios": heights, "dpi": 100, "colours": (THEIRS, OURS)}
-    figure, axes = small_multiples(groups, 8.5, 0.9 + 0.27 * sum(heights), 1, "bottom", **options)
+    figure, axes = small_multiples(groups, WIDTH, 0.9 + 0.27 * sum(heights), 1, "bottom", **options)
     for axis, colour, stages in zip(axes, (THEIRS, OURS), groups.values(), strict=False):
         words = [f"{ms:.{0 if ms >= 10 else 1 if ms >= 1 else 2}f} ms" for ms in stages.values()]
         words = ["≥ " * (name in counted) + text for name, text in zip(stages, words, strict=True)]
         bars = axis.barh(list(stages), stages.values(), color=colour, height=0.68)
-        axis.bar_label(bars, words, padding=4, fontsize=8.5)
+        axis.bar_label(bars, words, padding=4, fontsize=SMALL)
         for name, bar in zip(stages, bars, strict=True):
             if name in counted:
                 bar.set(facecolor="white", edgecolor=colour, hatch="////")
         axis.invert_yaxis()
-        axis.tick_params(labelsize=9)
-    axes[-1].set_xlim(0, 1.14 * max(max(stages.values()) for stages in groups.values()))
-    axes[-1].set_xlabel("milliseconds for one photograph with one face", fontsize=9)
+    axes[-1].set_xlim(0, 1.18 * max(max(stages.values()) for stages in groups.values()))
+    axes[-1].set_xlabel("milliseconds for one photograph with one face", fontsize=9.5)
     return figure
 
 
+@speaks
 def found_eyes(sides, rates: dict[str, list[float]]) -> Figure:
     """How often both eyes are found in a face (shares in [0, 1]), against the face's width in pixels."""
-    figure, (axis,) = small_multiples(["Were both eyes found?"], 7.0, 2.7, percents="y", dpi=100)
+    figure, (axis,) = small_multiples(["Were both eyes found?"], WIDTH, 2.8, percents="y", dpi=100)
     for name, colour in zip(rates, (THEIRS, OURS), strict=False):
         axis.plot(sides, rates[name], "o-", color=colour, label=name, markersize=5)
     axis.set(xlabel="width of the face, pixels", ylabel="share of tilts", ylim=(-0.05, 1.08), xscale="log")
     axis.set_xticks(sides, [f"{side:.0f}" for side in sides])
     axis.minorticks_off()
-    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    axis.legend(frameon=False, fontsize=SMALL, loc="lower right")
     return figure
 
 
+@speaks
 def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndarray) -> Figure:
     """The front page: a photograph, its annotated face, the stages in between, and every probability.
 
-    image: (H, W, 3) uint8 RGB. patch: the frame around the face, turned upright. small: (48, 48) uint8, what
-    the emotion network sees.
+    image: (H, W, 3) uint8 RGB, of which the face's surroundings are shown. patch: the frame around the face,
+    turned upright. small: (48, 48) uint8, what the emotion network sees.
     """
-    figure = sheet(8.0, 3.75, dpi=100)
-    left, right = figure.subfigures(1, 2, width_ratios=(0.88, 1))
-    top, bottom = right.subfigures(2, 1, height_ratios=(1, 1.12))
+    figure = sheet(WIDTH, 3.9, dpi=100)
+    left, right = figure.subfigures(1, 2, width_ratios=(0.8, 1))
+    top, bottom = right.subfigures(2, 1, height_ratios=(1, 1.3))
+    x, y, w, h = face.box
+    there = annotate(image, [face])[max(0, round(y - 0.75 * h)) : round(y + 2.9 * h)]
     pictures = {
-        "a photograph": annotate(image, [face]),
+        "a photograph": there[:, max(0, round(x - 0.9 * w)) : round(x + 1.9 * w)],
         "turned, cut out": patch,
-        f"{small.shape[0]} × {small.shape[1]}: what is read": small,
+        f"{small.shape[0]} × {small.shape[1]}, read": small,
     }
     for axis, (title, picture) in zip([left.subplots(), *top.subplots(1, 2)], pictures.items(), strict=True):
         show(axis, picture)
@@ -488,10 +598,11 @@ def walkthrough(image: np.ndarray, face: Face, patch: np.ndarray, small: np.ndar
     colours = [*COLOURS[: len(face.emotions)], *["#444444"] * len(face.genders)]
     places = [i + 0.6 * (i >= len(face.emotions)) for i in range(len(probabilities))]
     bars = axis.barh(places, list(probabilities.values()), color=colours, height=0.74)
-    axis.bar_label(bars, [f"{p:.0%}" for p in probabilities.values()], padding=3, fontsize=8)
-    axis.set_yticks(places, list(probabilities), fontsize=9)
+    axis.bar_label(bars, [f"{p:.0%}" for p in probabilities.values()], padding=3, fontsize=SMALL)
+    axis.set_yticks(places, list(probabilities), fontsize=9.5)
     axis.invert_yaxis()
-    axis.set(xlim=(0, 1.1), xticks=[])
+    axis.set(xlim=(0, 1.12), xticks=[])
+    axis.set_xlabel("probability", fontsize=9.5)
     axis.spines[:].set_visible(False)
     axis.tick_params(left=False)
     return figure

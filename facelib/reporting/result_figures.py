@@ -10,13 +10,15 @@ throughout.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facelib.emotions import EMOTIONS
+from facelib.language import say, speaks
 from facelib.reporting import plots
-from facelib.reporting.plots import BAND, COLOUR, INK, PALE
+from facelib.reporting.plots import BAND, COLOUR, INK, PALE, SOFT
 from facelib.reporting.study_figures import VIEWS
 from facelib.study.metrics import bins, excess, expected_error, honest_error, knowing, rejection, wilson
 from facelib.study.significance import holm
@@ -38,6 +40,7 @@ FEW = 20
 _TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
 
 
+@speaks
 def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
     """The same in words: what is right, is it too sure, by how many points, does it know its mistakes.
 
@@ -57,7 +60,9 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
         "surer when right": f"{knowing(curve):.0%}",
         f"{goal:.0%} right on": f"{found['coverage'][good].max(initial=0):.0%}",
     }
-    return {key: text.replace(" ", "\u00a0") for key, text in words.items()}  # a table breaks no line in them
+    return {
+        key: say(text).replace(" ", "\u00a0") for key, text in words.items()
+    }  # a table breaks no line in them
 
 
 # --- networks side by side -------------------------------------------------------------------------------
@@ -65,7 +70,7 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
 
 def title(name: str) -> str:
     """A network's name for people."""
-    return NETWORKS.get(name, (name, INK))[0]
+    return say(NETWORKS.get(name, (name, INK))[0])
 
 
 def _colour(name: str) -> str:
@@ -85,6 +90,7 @@ def costs(speed: Mapping | None) -> dict[str, Mapping]:
     return {row["model"]: row for row in speed["metrics"]["rows"]} if speed else {}
 
 
+@speaks
 def overview(
     records: Mapping[str, Mapping],
     speed: Mapping | None = None,
@@ -99,9 +105,10 @@ def overview(
     """
     metrics, marks, paid, n = tuple(metrics), marks or {}, costs(speed), len(records)
     titles = [f"recall of {m}" if m in EMOTIONS else _TITLES[m] for m in metrics] + ["calibration error"]
+    titles = [fill(say(title), 11) for title in titles]
     colours = [*(COLOUR.get(m, INK) for m in metrics), INK]
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
-    figure, axes = plots.small_multiples(titles, 2.3 + 1.55 * len(titles), 0.75 + 0.62 * n, **options)
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, 1.0 + 0.72 * n, **options)
     found = [record["metrics"] for record in records.values()]
     for axis, metric in zip(axes, (*metrics, None), strict=True):
         if metric:
@@ -114,12 +121,12 @@ def overview(
         for y, value in enumerate(values):
             axis.axhline(y, color="#E4E4E4", linewidth=0.6, zorder=0.5)
             if np.isfinite(value):
-                axis.annotate(f"{100 * value:.1f}", (value, y), (0, 7), textcoords="offset points",
+                axis.annotate(f"{value:.1%}", (value, y), (0, 7), textcoords="offset points",
                               ha="center", fontsize=9, color=INK)  # fmt: skip
-        plots.interval_plot(axis, range(n), values, ends, _colours(records), size=52)
+        plots.interval_plot(axis, range(n), values, ends, _colours(records), size=30)
         if metric in marks:
             axis.axvline(marks[metric], color=PALE, linewidth=1.2, linestyle=":", zorder=0.6)
-        axis.margins(x=0.14)
+        axis.margins(x=0.35)
         plots.few_ticks(axis)
     axes[-1].set_xlim(left=0)
     axes[0].set_yticks(range(n), [""] * n)
@@ -130,15 +137,16 @@ def overview(
         row = paid.get(name, {})
         lines = [f"{row['parameters'] / 1e6:.2g} M parameters"] if row.get("parameters") else []
         lines += [f"{row['of_64_ms_a_face']:.2g} ms a face"] if row else []
-        bold = {"fontsize": 10, "weight": "bold", "color": _colour(name)}
-        axes[0].annotate(title(name), (-0.04, y), (0, 6 if lines else 0), **bold, **style)
-        axes[0].annotate(" · ".join(lines), (-0.04, y), (0, -8), fontsize=8, color="#777777", **style)
+        bold = {"fontsize": 9.5, "weight": "bold", "color": plots.legible(_colour(name))}
+        axes[0].annotate(title(name), (-0.06, y), (0, 6 * len(lines)), **bold, **style)
+        axes[0].annotate("\n".join(lines), (-0.06, y), (0, -7), fontsize=9, color=SOFT, **style)
     keys = {"95% interval": {"color": INK, "linewidth": 2.2, "alpha": 0.5}}
     keys |= {_PEOPLE: {"color": PALE, "linestyle": ":"}} if marks else {}
     plots.legend_below(figure, keys | {"an honest network's error": {"color": BAND, "linewidth": 8}})
     return figure
 
 
+@speaks
 def duels(records: Mapping[str, Mapping]) -> Figure:
     """McNemar's pictures: those that only the first network reads rightly, and those that only another does.
 
@@ -146,12 +154,14 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     """
     pairs = {n: r["metrics"]["against"] for n, r in records.items() if r["metrics"]["against"]["model"] != n}
     p_values = holm([one["p"] for one in pairs.values()])
-    figure, (axis,) = plots.small_multiples([""], 8.6, 0.75 + 0.5 * max(len(pairs), 1), frame="none")
+    heading = ["pictures that only one of two networks reads rightly"]
+    height = 1.0 + 0.5 * max(len(pairs), 1)
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, height, frame="none")
     most = max((one[key] for one in pairs.values() for key in ("only_a", "only_b")), default=1) or 1
     for y, (name, one) in enumerate(pairs.items()):
         for side, key, who in ((-1, "only_b", name), (1, "only_a", one["model"])):
             bar = axis.barh(y, side * one[key], color=_colour(who), height=0.66)
-            style = {"fontsize": 9.5, "color": _colour(who), "weight": "bold", "padding": 3}
+            style = {"fontsize": 9.5, "color": plots.legible(_colour(who)), "weight": "bold", "padding": 3}
             axis.bar_label(bar, [f"{one[key]:,}"], **style)
         words = "p < 0.001" if p_values[y] < 0.001 else f"p = {p_values[y]:.2g}"
         verdict = "" if p_values[y] < 0.05 else "\nmay be chance"
@@ -161,23 +171,24 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     axis.set(xlim=(-wide, 1.85 * most), ylim=(len(pairs) - 0.45, -0.95), xticks=[])
     axis.set_yticks(range(len(pairs)), [f"only {title(name)}" for name in pairs], fontsize=9.5)
     for tick, name in zip(axis.get_yticklabels(), pairs, strict=True):
-        tick.set(color=_colour(name), weight="bold")
+        tick.set(color=plots.legible(_colour(name)), weight="bold")
     style = {"fontsize": 9.5, "weight": "bold", "va": "center"}
     for first in {one["model"]: None for one in pairs.values()}:
-        axis.text(most / 60, -0.68, f"only {title(first)}", color=_colour(first), **style)
+        axis.text(most / 60, -0.68, f"only {title(first)}", color=plots.legible(_colour(first)), **style)
     return figure
 
 
+@speaks
 def recalls(records: Mapping[str, Mapping], marks: Mapping[str, float] | None = None) -> Figure:
     """Recall of each emotion, a dot with its interval for each network; marks: dotted lines, as above."""
-    figure, (axis,) = plots.small_multiples([""], 9.5, 3.1, percents="y")
+    figure, (axis,) = plots.small_multiples(["recall of each emotion"], plots.WIDTH, 3.3, percents="y")
     for i, emotion in enumerate(EMOTIONS):
         values, ends = zip(*(find(record["metrics"], emotion) for record in records.values()), strict=True)
         x = i + _side_by_side(len(records), 0.72 / max(len(records), 1))
         plots.interval_plot(axis, x, values, ends, _colours(records), vertical=True, size=52)
         if marks and emotion in marks:
             axis.hlines(marks[emotion], i - 0.44, i + 0.44, color=INK, linewidth=1.3, linestyle=":")
-    axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, fontsize=10.5)
+    axis.set_xticks(range(len(EMOTIONS)), EMOTIONS, fontsize=9.5)
     plots.colour_names(axis.get_xticklabels())
     axis.set(ylim=(0, 1), ylabel="recall", xlim=(-0.55, len(EMOTIONS) - 0.45))
     _legend(figure, records, {_PEOPLE: {"linestyle": ":", "color": INK}} if marks else {})
@@ -187,6 +198,7 @@ def recalls(records: Mapping[str, Mapping], marks: Mapping[str, float] | None = 
     return figure
 
 
+@speaks
 def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     """How often predictions of a confidence were right, a panel for each title; on the diagonal is honest.
 
@@ -195,9 +207,11 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     be. A title that is a network's name (of ``NETWORKS``) takes its colour.
     """
     columns = min(columns, max(len(curves), 1))
-    height = -(-len(curves) // columns) * (9.5 / columns + 0.25 if columns > 2 else 3.6)
+    height = -(-len(curves) // columns) * (6.0 / columns + 0.95) + 0.2
     options = {"percents": "xy", "colours": _colours(curves), "sharex": True, "sharey": True}
-    figure, axes = plots.small_multiples(map(title, curves), 9.5, height, columns, **options)
+    figure, axes = plots.small_multiples(
+        map(title, curves), min(plots.WIDTH, 3.6 * columns), height, columns, **options
+    )
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
         count, confidence, hits = bins(curve)
         many, edges = count >= FEW, np.array(curve["edges"], float)
@@ -209,19 +223,22 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
         axis.plot(x, share, color=colour, linewidth=1.6)
         plots.interval_plot(axis, x, share, ends, colour, vertical=True, size=36, line=2)
         least, _, most = honest_error(curve)
-        words = f"error {expected_error(curve):.1%}, honest {100 * least:.1f} to {most:.1%}"
-        axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=8.5, color=INK)
-        axis.set_title(title(name), fontsize=10, loc="left", weight="bold", color=colour, pad=17)
+        words = f"error {expected_error(curve):.1%}\nhonest {100 * least:.1f} to {most:.1%}"
+        axis.text(0, 1.02, words, transform=axis.transAxes, va="bottom", fontsize=9, color=INK)
+        style = {"fontsize": 10, "weight": "bold", "color": plots.legible(colour)}
+        axis.set_title(axis.get_title("left"), loc="left", pad=31, **style)
         axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
-        axis.tick_params(labelsize=8.5)
+        axis.tick_params(labelsize=9)
     figure.supxlabel("confidence", fontsize=9.5)
     figure.supylabel("share of right answers", fontsize=9.5)
     return figure
 
 
+@speaks
 def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
     """Accuracy of the predictions left when unsure ones are refused (``rejection``), with intervals."""
-    figure, (axis,) = plots.small_multiples([""], 8.2, 4.0, percents="xy")
+    heading = ["how often it is right if it may refuse unsure faces"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 4.0, percents="xy")
     ends = {}
     for name, curve in curves.items():
         found = rejection(curve)
@@ -237,10 +254,12 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
     return figure
 
 
+@speaks
 def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
     """Accuracy against parameters, and against milliseconds a face: 64 at once, and one alone (open)."""
     paid = {name: row for name, row in costs(speed).items() if name in records}
-    figure, axes = plots.small_multiples(["", ""], 9.5, 3.4, percents="y", sharey=True)
+    titles = ["what it takes in memory", "what it takes in time"]
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, 3.5, percents="y", sharey=True)
     for name, row in paid.items():
         value, ends = find(records[name]["metrics"], "accuracy")
         for axis, key in zip(axes, ("parameters", "of_64_ms_a_face"), strict=True):
@@ -261,11 +280,12 @@ def prices(records: Mapping[str, Mapping], speed: Mapping) -> Figure:
     return figure
 
 
+@speaks
 def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", "macro_f1")) -> Figure:
     """Each network under each of ``VIEWS``: as it is, without leaked pictures, marked by the majority."""
     metrics = tuple(metrics)
     titles = [_TITLES.get(metric, metric) for metric in metrics]
-    figure, axes = plots.small_multiples(titles, 9.5, 3.5, percents="y")
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, 3.7, percents="y")
     words = ("PrivateTest\nas it is", "without leaked\npictures", "marked by the\nmajority")
     shown = {
         view: text
@@ -299,9 +319,11 @@ STAGES = {
 }
 
 
+@speaks
 def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
     """Where the time goes: title -> {stage of ``STAGES``: milliseconds}, a stacked bar for each title."""
-    figure, (axis,) = plots.small_multiples([""], 8.6, 0.95 + 0.46 * len(times), frame="bottom")
+    heading, height = ["where the time goes"], 1.2 + 0.46 * len(times)
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, height, frame="bottom")
     rows = {name: [parts.get(stage, 0) for stage in STAGES] for name, parts in times.items()}
     most = max(map(sum, rows.values()))
 
@@ -313,12 +335,13 @@ def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
         axis.text(
             total + most / 90, y, f"{total:.0f} ms", va="center", fontsize=9.5, weight="bold", color=INK
         )
-    axis.set(xlim=(0, 1.1 * most), xlabel="milliseconds of one processor core")
+    axis.set(xlim=(0, 1.13 * most), xlabel="milliseconds of one processor core")
     keys = {stage: plots.SQUARE | {"color": colour} for stage, colour in STAGES.items()}
     plots.legend_below(figure, keys, "outside upper center")
     return figure
 
 
+@speaks
 def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> Figure:
     """Does the prediction survive a small change? change -> network -> probabilities (n, 7) before and after.
 
@@ -327,7 +350,7 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     """
     titles = ("faces that keep their emotion", "probability that changes its place")
     options = {"frame": "bottom", "percents": "x", "sharey": True, "width_ratios": (1.35, 1)}
-    figure, (left, right) = plots.small_multiples(titles, 9.5, 0.95 + 0.36 * len(pairs), **options)
+    figure, (left, right) = plots.small_multiples(titles, plots.WIDTH, 1.1 + 0.4 * len(pairs), **options)
     names = list(dict.fromkeys(name for each in pairs.values() for name in each))
     moves = dict(zip(names, _side_by_side(len(names), 0.24), strict=True))
     for y, each in enumerate(pairs.values()):
@@ -346,6 +369,7 @@ def steadiness(pairs: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]])
     return figure
 
 
+@speaks
 def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6) -> Figure:
     """Emotion over the time of a film: for each face a band, an emotion in it as wide as it is probable.
 
@@ -358,7 +382,9 @@ def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6)
     step = float(np.median(steps)) if len(steps) else 0.1
     means = [tracks[number][1].mean(0) for number in chosen]
     titles = [f"face {n}: {EMOTIONS[m.argmax()]} {m.max():.0%} on average" for n, m in zip(chosen, means)]
-    figure, axes = plots.small_multiples(titles, 9.5, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True)
+    figure, axes = plots.small_multiples(
+        titles, plots.WIDTH, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True
+    )
     colours = COLOUR | {"neutral": "#CFCFCF"}  # as background: what stands out is what is not neutral
     order = ("happy", "surprise", "fear", "sad", "disgust", "angry", "neutral")
     for axis, number in zip(axes, chosen, strict=True):

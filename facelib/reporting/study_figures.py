@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facelib.emotions import COLOURS, EMOTIONS
+from facelib.language import say, speaks
 from facelib.reporting import plots
-from facelib.reporting.plots import BAND, COLOUR, INK, PALE
+from facelib.reporting.plots import BAND, COLOUR, INK, PALE, SOFT
 from facelib.study.experiments import change, find
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _TITLES = {
 _COLOUR = COLOUR | {"fear_to_surprise": COLOUR["surprise"]}
 
 
+@speaks
 def methods(
     record: Mapping,
     metrics: Iterable[str] = ("accuracy", "macro_f1", "disgust", "fear", "fear_to_surprise"),
@@ -54,8 +56,9 @@ def methods(
     if by:
         others.sort(key=lambda row: -np.nan_to_num(find(row, by, view)[0], nan=-1))
     rows, metrics = [first, *others], tuple(metrics)
-    size = 2.2 + 1.72 * len(metrics), 1.05 + 0.29 * len(rows)
-    titles, colours = zip(*((_TITLES[m], _COLOUR.get(m, INK)) for m in metrics), strict=True)
+    names = [fill(say(row["title"]), 30) for row in rows]
+    size = plots.WIDTH, 1.5 + (0.36 if any("\n" in name for name in names) else 0.29) * len(rows)
+    titles, colours = zip(*((fill(say(_TITLES[m]), 11), _COLOUR.get(m, INK)) for m in metrics), strict=True)
     options = {"frame": "bottom", "percents": "x", "colours": colours, "sharey": True}
     figure, axes = plots.small_multiples(titles, *size, **options)
     for axis, metric, colour in zip(axes, metrics, colours, strict=True):
@@ -70,21 +73,24 @@ def methods(
             axis.vlines(each, y - 0.2, y + 0.2, color=colour, linewidth=0.8, alpha=0.75)
         axis.axhline(0.5, color=PALE, linewidth=0.6)
         plots.few_ticks(axis)
-    axes[0].set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=9.5)
+    axes[0].set_yticks(range(len(rows)), names, fontsize=9)
     axes[0].get_yticklabels()[0].set_weight("bold")
     axes[0].set_ylim(len(rows) - 0.5, -0.6)
-    line = {"color": INK, "marker": "|", "linewidth": 1.6, "alpha": 0.6}
     keys = {"differs from nothing, also after Holm": INK, "may be chance": plots.OPEN}
-    keys |= {"95% interval; ticks: single seeds": line}
-    plots.legend_below(figure, keys, "outside lower right")
+    keys |= {"95% interval": {"color": INK, "linewidth": 1.6, "alpha": 0.6}}
+    keys |= {"one seed": {"color": INK, "linestyle": "", "marker": "|", "markersize": 8}}
+    keys |= {"nothing, with its interval": {"color": BAND, "linewidth": 9}}
+    plots.legend_below(figure, keys)
     return figure
 
 
+@speaks
 def stages(record: Mapping, view: str = "all") -> Figure:
     """The second stages as ``methods`` shows methods, in the order of the study: controls first."""
     return methods(record, ("accuracy", "balanced_accuracy", "macro_f1", "disgust", "fear"), None, view)
 
 
+@speaks
 def trade(record: Mapping, view: str = "all") -> Figure:
     """What each arm gains in balanced accuracy (up) and what it pays in accuracy (left), in points.
 
@@ -94,7 +100,7 @@ def trade(record: Mapping, view: str = "all") -> Figure:
     found = [[change(row, metric, view) for row in rows] for metric in ("accuracy", "balanced_accuracy")]
     x, y = (100 * np.array([value for value, _, _ in changes]) for changes in found)
     xs, ys = (100 * np.array([ends for _, ends, _ in changes]) for changes in found)
-    figure, (axis,) = plots.small_multiples([""], 8.2, 6.0)
+    figure, (axis,) = plots.small_multiples(["what each method gains, and what it pays"], plots.WIDTH, 5.6)
     axis.hlines(y, *xs.T, color=PALE, linewidth=0.8, alpha=0.45)
     axis.vlines(x, *ys.T, color=PALE, linewidth=0.8, alpha=0.45)
     faces = [COLOURS[1] if held else "white" for _, _, held in found[1]]
@@ -103,18 +109,19 @@ def trade(record: Mapping, view: str = "all") -> Figure:
     axis.axhline(0, color=PALE, linewidth=0.8)
     axis.axvline(0, color=PALE, linewidth=0.8)
     x, y = np.append(x, 0), np.append(y, 0)
-    wide, high = 0.34 * np.ptp(x) + 1, 0.3 * np.ptp(y) + 0.5  # room for names
+    wide, high = 0.42 * np.ptp(x) + 1, 0.3 * np.ptp(y) + 0.5  # room for names
     axis.set(xlim=(x.min() - wide, x.max() + wide), ylim=(y.min() - high, y.max() + high))
     axis.axline((0, 0), slope=-1, color=PALE, linewidth=0.9, linestyle=":", label="gains what it pays")
     axis.set_xlabel("change in accuracy, points (left: pays)")
     axis.set_ylabel("change in balanced accuracy, points (up: gains)")
-    axis.legend(frameon=False, fontsize=8.5, loc="lower left")
+    axis.legend(frameon=False, fontsize=9, loc="lower left")
     axis.xaxis.set_major_formatter(_points)
     axis.yaxis.set_major_formatter(_points)
     plots.place_names(axis, x, y, [*(row["title"] for row in rows), "nothing"])
     return figure
 
 
+@speaks
 def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Figure:
     """Change in each class's recall (columns) by each arm (rows; all, or those named), in points.
 
@@ -125,27 +132,27 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
     found = [[change(row, emotion, view) for emotion in EMOTIONS] for row in rows]
     points = 100 * np.array([[cell[0] for cell in line] for line in found])
     most = max(np.nanmax(np.abs(points)), 1)
-    figure, (axis,) = plots.small_multiples([""], 8.0, 0.75 + 0.29 * len(rows), frame="none")
+    heading = ["change in each class's recall, points (bold: significant)"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.1 + 0.29 * len(rows), frame="none")
 
     def words(y, x):
         value = points[y, x]
         text = f"{value:+.1f}".replace("-", "−") if np.isfinite(value) else "–"
         if found[y][x][2]:
             return text, {"weight": "bold"}
-        return text, {} if abs(value) > most / 4 else {"color": "#777777"}
+        return text, {} if abs(value) > most / 4 else {"color": SOFT}
 
     options = {"cmap": "RdBu", "vmin": -most, "vmax": most, "aspect": "auto", "alpha": 0.9}
-    shown = plots.heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
+    plots.heatmap(axis, points, [row["title"] for row in rows], EMOTIONS, words, **options)
     axis.xaxis.tick_top()
     plots.colour_names(axis.get_xticklabels())
     axis.tick_params(length=0)
-    bar = plots.colour_bar(figure, shown, axis, "change in recall, points", fraction=0.03)
-    bar.ax.yaxis.set_major_formatter(_points)
     return figure
 
 
+@speaks
 def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
-    """The ranking of all arms on each of ``VIEWS``, side by side; who moves by ``movers`` ranks is coloured.
+    """The ranking of all arms on each of ``VIEWS``, side by side; the ``movers`` that move most are coloured.
 
     Neighbours in rank often differ by chance: the numbers, in per cent, say by how much.
     """
@@ -153,31 +160,34 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
     shown = {view: title for view, title in VIEWS.items() if view in rows[0]}
     values = np.array([[find(row, metric, view)[0] for row in rows] for view in shown])  # (v, arms)
     ranks = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
-    size = 3.2 + 2.3 * len(shown), 0.8 + 0.29 * len(rows)
-    figure, (axis,) = plots.small_multiples([""], *size, frame="none")
+    moved = np.argsort(-np.ptp(ranks, axis=0), kind="stable")[:movers]
+    heading = [f"{_TITLES[metric]}, per cent, and its ranks; coloured: the {movers} that move most"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.2 + 0.29 * len(rows), frame="none")
     for i, row in enumerate(rows):
-        moved = np.ptp(ranks[:, i]) >= movers
         none = row["name"] == "none"
-        colour = INK if none else COLOURS[0] if moved else PALE
-        style = {"color": colour, "fontsize": 9.5, "va": "center", "weight": "bold" if none else "normal"}
-        axis.plot(ranks[:, i], color=colour, linewidth=2.6 if none else 1.8 if moved else 1.1, zorder=2)
+        colour = INK if none else COLOURS[(0, 4, 2)[list(moved).index(i) % 3]] if i in moved else PALE
+        strong = none or i in moved
+        style = {"color": plots.legible(colour) if strong else SOFT, "fontsize": 9, "va": "center"}
+        style["weight"] = "bold" if strong else "normal"
+        axis.plot(ranks[:, i], color=colour, linewidth=2.4 if strong else 1.0, zorder=2 if strong else 1)
         for x, y in enumerate(ranks[:, i]):
-            box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"}
+            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
             axis.text(x, y, f"{100 * values[x, i]:.1f}", ha="center", bbox=box, zorder=3, **style)
-        words = style | {"color": INK if colour == PALE else colour}
-        axis.text(-0.18, ranks[0, i], row["title"], ha="right", **words)
+        axis.text(-0.2, ranks[0, i], row["title"], ha="right", **style)
         if len(shown) > 1:
-            axis.text(len(shown) - 0.82, ranks[-1, i], row["title"], ha="left", **words)
-    axis.set_xlim(-1.35, len(shown) + 0.35)
+            axis.text(len(shown) - 0.8, ranks[-1, i], f"{ranks[-1, i] + 1}", ha="left", **style)
+    axis.set_xlim(-1.55, len(shown) - 0.6)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xticks(range(len(shown)), shown.values(), fontsize=10, weight="bold")
+    axis.set_xticks(
+        range(len(shown)), [fill(say(title), 16) for title in shown.values()], fontsize=9.5, weight="bold"
+    )
     axis.xaxis.tick_top()
     axis.set_yticks([])
     axis.tick_params(length=0)
-    axis.set_xlabel(f"{_TITLES[metric]}, per cent; coloured: moves by {movers} ranks or more", fontsize=9)
     return figure
 
 
+@speaks
 def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> Figure:
     """Recall while a second stage learns: disgust, fear and the mean of the other five.
 
@@ -185,9 +195,9 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
     exam: name of the validation set.
     """
     rows = [row for row in record["metrics"]["rows"] if row.get("curve") is not None]
-    titles, height = [fill(row["title"], 34) for row in rows], 0.35 + 1.95 * -(-len(rows) // columns)
-    options = {"frame": "bottom", "percents": "xy", "sharex": True, "sharey": True}
-    figure, axes = plots.small_multiples(titles, 9.5, height, columns, **options)
+    titles, height = [row["title"] for row in rows], 0.7 + 1.95 * -(-len(rows) // columns)
+    options = {"frame": "bottom", "percents": "y", "sharex": True, "sharey": True}
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, height, columns, **options)
     rare = [EMOTIONS.index(emotion) for emotion in ("disgust", "fear")]
     rest = [i for i in range(len(EMOTIONS)) if i not in rare]
     names, colours = ("disgust", "fear", "others"), [*(COLOURS[i] for i in rare), INK]
@@ -197,16 +207,19 @@ def forgetting(record: Mapping, columns: int = 3, exam: str = "PublicTest") -> F
         for line, colour, name in zip(lines, colours, names, strict=True):
             axis.hlines(line[0], 0, 1, color=colour, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
             x = np.linspace(0, 1, len(curve))
-            axis.plot(x, line, "o-", color=colour, linewidth=2.2, markersize=4, markevery=[-1], label=name)
+            style = {"markersize": 4, "markevery": [-1], "label": name, "clip_on": False}
+            axis.plot(x, line, "o-", color=colour, linewidth=2.2, **style)
         ends = [line[-1] for line in lines]
-        texts = [f"{name} {100 * end:.0f}" for name, end in zip(names, ends, strict=True)]
-        plots.end_labels(axis, 1.04, ends, texts, colours, 0.115, fontsize=8.5)
-        axis.set(xlim=(0, 1.42), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axis.tick_params(labelsize=8.5)
+        plots.end_labels(axis, 1.05, ends, [f"{end:.0%}" for end in ends], colours, 0.15)
+        axis.set(xlim=(0, 1.3), ylim=(0, 1), yticks=(0, 0.5, 1))
+        axis.set_xticks([0, 1], ["begin", "end"])
         axis.spines["bottom"].set_bounds(0, 1)
     figure.get_layout_engine().set(hspace=0.06)
-    figure.supxlabel("share of the second stage that is done", fontsize=9)
-    figure.supylabel(f"recall, {exam}", fontsize=9)
+    figure.supxlabel("progress of the second stage", fontsize=9.5)
+    figure.supylabel(f"recall, {exam}", fontsize=9.5)
+    keys = {"disgust": colours[0], "fear": colours[1], "mean of the other five": INK}
+    lines = {name: {"color": colour, "linewidth": 2.2} for name, colour in keys.items()}
+    plots.legend_below(figure, lines, "outside upper center")
     return figure
 
 

@@ -15,7 +15,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,8 @@ SOURCES = {
     "yunet": Source("01-gender-yunet", "facelib evaluate gender --data utkface64.parquet --detector yunet",
                     ("gender",), "gender"),
     "throughput": Source("01-throughput", "python benchmarks/throughput.py --n 60 --photos DIR"),
+    "beyond": Source("02-beyond-votes-fer2013", "facelib experiment votes --dataset fer2013 --model facelib",
+                     ("emotion",), "emotion"),
     "audit": Source("02-audit-fer2013", "facelib audit --dataset fer2013", (), "emotion"),
     "confusion": Source("03-confusion-fer2013", "facelib experiment confusion --dataset fer2013",
                         ("emotion-baseline",), "emotion"),
@@ -92,25 +94,30 @@ SOURCES = {
 WEEKS = {
     2: (
         ["astronaut", "drawn", "detection", "framing", "haar", "yunet", "throughput", "audit", "confusion"]
-        + ["facelib", "baseline", "fer"],
+        + ["two_stage", "facelib", "baseline", "fer"],
         ["tiny", "speed"],
     ),
     3: (
-        ["audit", "imbalance", "two_stage", "facelib", "tiny", "baseline", "fer", "speed"]
+        ["audit", "imbalance", "facelib", "tiny", "baseline", "fer", "speed"]
         + ["codec", "generator", "faces"],
-        ["helped"],
+        ["helped", "beyond"],
     ),
 }
 NETWORKS = ("facelib", "tiny", "baseline", "fer")
 
 
 def build(
-    week: int, lang: str = "fr", authors: Mapping | None = None, date: str | None = None
+    week: int,
+    lang: str = "fr",
+    authors: Mapping | None = None,
+    date: str | None = None,
+    short: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Write a week's report as HTML and PDF, whole or not at all.
 
-    week: of ``WEEKS``. lang: "fr" or "en". authors: as in ``reports/authors.yml``. date: ISO; None: the day
-    of the newest measurement, so that the same measurements give the same bytes.
+    week: of ``WEEKS``. lang: "fr" or "en". authors: as in ``reports/authors.yml``. date: ISO; None: that of
+    the week in ``authors``, else the report says when the newest measurement was made, so that the same
+    measurements give the same bytes. short: the two or three pages of what the text's ``short:`` names.
 
     Returns the paths, and a line for each source that is stale. Raises InputError for sources that are
     missing or damaged, for authors without a name, or without the packages of the extra "notebooks".
@@ -134,21 +141,28 @@ def build(
     stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
     environment = _environment(words, lang)
     try:
-        text = environment.get_template(f"week-{week}.{lang}.md").render(_context(records, words))
-        document = markup.parse(text)
+        text = environment.get_template(f"week-{week}.{lang}.md").render(
+            _context(records, words), short=short
+        )
+        document = markup.parse(text, short)
         names = [block.fields["figure"] for block in document.blocks if block.kind == "figure"]
-        pictures = {name: _picture(name, records, words) for name in names}
+        pictures = {name: _picture(name, records, lang) for name in names}
     except (jinja2.UndefinedError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(
             f"week {week}: a file in {paths.metrics()} lacks what the report quotes ({why}); make it again"
         ) from error
+    authors = _authors(authors or DEFAULT_AUTHORS, words)
+    date = date or authors["dates"].get(week)
+    measured = max(record["date"] for record in records.values() if "date" in record)
     page = {
         "lang": lang,
+        "short": short,
         "words": words,
         "doc": document,
-        "date": date or max(record["date"] for record in records.values() if "date" in record),
-        "authors": _authors(authors or DEFAULT_AUTHORS, words),
+        "date": date or measured,
+        "dated": words["dated" if date else "measured"],
+        "authors": authors,
         "references": references,
         "used": {name: SOURCES[name] for name in records},
         "commands": {name: record.get("command", SOURCES[name].command) for name, record in records.items()},
@@ -157,7 +171,8 @@ def build(
         "pictures": pictures,
     }
     folder = paths.metrics().parent / f"semaine-{week}"
-    written = [folder / f"{words['report']}.{kind}" for kind in ("html", "pdf")]
+    name = words["report"] + short * f"-{words['short']}"
+    written = [folder / f"{name}.{kind}" for kind in ("html", "pdf")]
     for path, content in zip(written, _printed(environment, page), strict=True):
         with paths.atomic_write(path) as temporary:
             temporary.write_bytes(content)
@@ -274,8 +289,8 @@ def _digests(record: Mapping) -> list[str]:
 
 def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
     """What a text can name: each source by its name, its metrics beside its own fields; and a few verbs."""
-    from facelib.reporting import markup, study_figures
-    from facelib.study import significance
+    from facelib.reporting import markup
+    from facelib.study import experiments, significance
 
     flat = {name: {**record, **record.get("metrics", {})} for name, record in records.items()}
     flat = markup.escaped(flat)
@@ -291,14 +306,18 @@ def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
         return [e for e in EMOTIONS if (ends[0][e][0] or 0) > (ends[1][e][1] or 0)]
 
     def duels(networks: Mapping[str, Mapping]) -> dict[str, dict]:
-        """McNemar's test of our network against each other one, p after Holm's correction."""
+        """McNemar's test of our network against each other one, p after Holm's correction, by outcome."""
         pairs = {n: m["against"] for n, m in networks.items() if m["against"]["model"] == "facelib" != n}
         corrected = significance.holm([each["p"] for each in pairs.values()]).tolist()
-        return {name: {**pairs[name], "p": p} for name, p in zip(pairs, corrected, strict=True)}
+        found = {"won": {}, "lost": {}, "even": {}}
+        for (name, pair), p in zip(pairs.items(), corrected, strict=True):
+            outcome = "even" if p >= 0.05 else "won" if pair["only_a"] > pair["only_b"] else "lost"
+            found[outcome][name] = {**pair, "p": p}
+        return found
 
     def effects(study: Mapping, metric: str, control: str = "none") -> dict[str, list]:
         """The arms that raise a metric, or lower it, also after Holm's correction; strongest first."""
-        found = [(*study_figures.change(row, metric, control=control), row) for row in study["rows"]]
+        found = [(*experiments.change(row, metric, control=control), row) for row in study["rows"]]
         held = sorted((each for each in found if each[2]), key=lambda each: -abs(each[0]))
         return {"up": [e[3] for e in held if e[0] > 0], "down": [e[3] for e in held if e[0] < 0]}
 
@@ -316,8 +335,8 @@ def _context(records: Mapping[str, Mapping], words: Mapping) -> dict:
         "above": above,
         "duels": duels,
         "effects": effects,
-        "find": study_figures.find,
-        "change": study_figures.change,
+        "find": experiments.find,
+        "change": experiments.change,
         "excess": metrics.excess,
         "honest": metrics.honest_error,
     }
@@ -337,27 +356,35 @@ def _authors(given: Mapping, words: Mapping) -> dict:
              for key in ("course", "teacher", "group", "year") if given.get(key)]  # fmt: skip
     names = [" ".join(each["name"].split()) for each in people]
     people = [markup.escaped(each) | {"email": each["email"]} for each in people]
-    return {"people": people, "names": names, "lines": lines}
+    dates = given.get("dates") or {}
+    try:
+        dates = {int(week): datetime.date.fromisoformat(str(day)).isoformat() for week, day in dates.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            "the file of authors wants `dates:` as in {2: 2026-12-04}, a day for a week"
+        ) from None
+    return {"people": people, "names": names, "lines": lines, "dates": dates}
 
 
 # --- pictures --------------------------------------------------------------------------------------------
 
 
-def _picture(name: str, records: Mapping[str, Mapping], words: Mapping) -> tuple[str, bytes]:
+def _picture(name: str, records: Mapping[str, Mapping], lang: str) -> tuple[str, bytes]:
     """A picture of the report, its type and its bytes: drawn anew from the metrics, or from its file."""
     if name not in SOURCES:
-        return "image/svg+xml", _drawn(name, records, words["labels"])
+        return "image/svg+xml", _drawn(name, records, lang)
     from PIL import Image
 
-    kept = io.BytesIO()
-    with Image.open(SOURCES[name].path) as picture:
+    kept, place = io.BytesIO(), SOURCES[name].path
+    translated = place.with_suffix(f".{lang}.png")
+    with Image.open(translated if translated.exists() else place) as picture:
         gray = picture.convert("L" if picture.mode in ("L", "LA", "1") else "RGB")
         gray.thumbnail((1200, 1200))
         gray.save(kept, "JPEG", quality=85, optimize=True)  # a fifth of the PNG; a PDF takes it as it is
     return "image/jpeg", kept.getvalue()
 
 
-def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes:
+def _drawn(name: str, records: Mapping[str, Mapping], lang: str) -> bytes:
     """A figure of the laboratory as SVG, its words in the report's language."""
     import matplotlib
     import numpy as np
@@ -380,53 +407,22 @@ def _drawn(name: str, records: Mapping[str, Mapping], labels: Iterable) -> bytes
         return {key: record["metrics"]["reliability"] for key, record in networks.items()}
 
     figure = {
-        "flow": lambda: dataset_figures.label_flow(records["audit"]["metrics"], "FER-2013"),
-        "plane": lambda: dataset_figures.rare_noisy({"": records["audit"]["metrics"]}),
+        "flow": lambda: dataset_figures.label_flow(records["audit"]["metrics"], "FER-2013", lang=lang),
+        "plane": lambda: dataset_figures.rare_noisy({"": records["audit"]["metrics"]}, lang=lang),
         "confusions": lambda: confusion_figures.matrices(
-            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")}
+            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")},
+            lang=lang,
         ),
-        "recalls": lambda: result_figures.recalls(networks),
-        "reliability": lambda: result_figures.reliability(curves()),
-        "overview": lambda: result_figures.overview(networks, records.get("speed")),
-        "cures": lambda: study_figures.methods(records["imbalance"]),
-        "stages": lambda: study_figures.stages(records["two_stage"]),
-        "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
-        "agreement": lambda: generator_figures.agreement(records["generator"]),
+        "recalls": lambda: result_figures.recalls(networks, lang=lang),
+        "reliability": lambda: result_figures.reliability(curves(), lang=lang),
+        "overview": lambda: result_figures.overview(networks, records.get("speed"), lang=lang),
+        "cures": lambda: study_figures.methods(records["imbalance"], lang=lang),
+        "stages": lambda: study_figures.stages(records["two_stage"], lang=lang),
+        "forgetting": lambda: study_figures.forgetting(records["two_stage"], lang=lang),
+        "agreement": lambda: generator_figures.agreement(records["generator"], lang=lang),
     }[name]()
-    _translate(figure, labels)
     kept = io.BytesIO()
     # The salt replaces matplotlib's random numbering of an SVG's parts; letters are drawn, not named.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(kept, format="svg", bbox_inches="tight", metadata={"Date": None})
     return kept.getvalue()
-
-
-def _translate(figure, labels: Iterable[tuple[str, str]]) -> None:
-    """Replace a figure's words, pattern after pattern, also those that its axes make while it is drawn."""
-    from matplotlib.text import Text
-    from matplotlib.ticker import Formatter
-
-    labels = [(re.compile(pattern), replacement) for pattern, replacement in labels]
-    if not labels:
-        return
-
-    def translated(text: str) -> str:
-        for pattern, replacement in labels:
-            text = pattern.sub(replacement, text)
-        return text.replace("'", "’")
-
-    class Translated(Formatter):
-        def __init__(self, said: Formatter):
-            self.said = said
-
-        def format_ticks(self, values):
-            return [translated(text) for text in self.said.format_ticks(values)]
-
-        def get_offset(self):
-            return self.said.get_offset()
-
-    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
-        if type(said := axis.get_major_formatter()).__name__ != "Translated":  # axes may share one
-            axis.set_major_formatter(Translated(said))
-    for text in figure.findobj(Text):
-        text.set_text(translated(text.get_text()))

@@ -14,6 +14,7 @@ import numpy as np
 from facelib.data.fer2013 import for_training
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
+from facelib.language import say, speaks
 from facelib.models import registry, vqvae
 from facelib.models.emotion import emotion_inputs
 from facelib.models.generator import EXPRESSION, Generator, even_light, load_generator
@@ -221,6 +222,7 @@ def codec_quality(codec, images: np.ndarray, network: Callable) -> dict:
     }
 
 
+@speaks
 def table(codec: dict, generator: dict | None = None) -> str:
     """What ``record_codec`` and ``record`` returned, as text."""
     m = codec["metrics"]
@@ -253,7 +255,7 @@ def table(codec: dict, generator: dict | None = None) -> str:
         )
         rates = ", ".join(f"{100 * v['rate']:.1f} % by {k}" for k, v in m["copies"].items())
         lines.append(f"nearer to a training image than unseen images are: {rates}")
-    return "\n".join(lines)
+    return say("\n".join(lines))
 
 
 def _distance(made: np.ndarray, real: np.ndarray) -> dict[str, float]:

@@ -19,6 +19,7 @@ from facelib import paths
 from facelib.data import duplicates, ferplus, utkface
 from facelib.emotions import EMOTIONS, FerData
 from facelib.errors import InputError
+from facelib.language import say, speaks
 from facelib.models import registry
 from facelib.models.emotion import emotion_inputs
 from facelib.models.gender import GENDER_SIDE
@@ -324,6 +325,7 @@ def _into_card(task: str, slug: str) -> None:
         path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+@speaks
 def table(records: list[dict]) -> str:
     """Metrics files as text: one file with all its intervals, or several side by side."""
     if len(records) > 1:
@@ -337,8 +339,8 @@ def table(records: list[dict]) -> str:
     lines = [f"n = {record['n']:,}, {record['split']}, data {record['data']}, weights {record['weights']}"]
     for title, value, ends in rows:
         between = f"   [{ends[0]:.3f}, {ends[1]:.3f}]" if ends and value is not None else ""
-        lines.append(f"{title} {_number(value)}{between}")
-    return "\n".join(lines)
+        lines.append(f"{title}  {_number(value)}{between}")
+    return say("\n".join(lines))
 
 
 def _number(value: float | None) -> str:
@@ -357,4 +359,4 @@ def _side_by_side(records: list[dict]) -> str:
             f"{_number(m['recall']['disgust']):>9}{_number(m['recall']['fear']):>8}{m['ece']:>8.3f}"
             f"{m['unseen']['accuracy']:>8.3f}"
         )
-    return "\n".join([*lines, "unseen: accuracy without the images that also stand in Training"])
+    return say("\n".join([*lines, "unseen: accuracy without the images that also stand in Training"]))

@@ -20,6 +20,7 @@ from facelib import files
 from facelib.data import fer2013, ferplus
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
+from facelib.language import say, speaks
 from facelib.models import registry
 from facelib.paths import atomic_write, safe_children
 from facelib.study import imbalance_methods, significance
@@ -256,6 +257,7 @@ def _few(data: FerData, n: int = 700) -> FerData:
     return FerData(*splits, name=data.name, source=f"{data.source}; the first rows", digest=digest)
 
 
+@speaks
 def table(path: Path) -> str:
     """A study's metrics file as lines for people; a star: differs significantly from "none" after Holm."""
     metrics = read_metrics(path.stem)["metrics"]
@@ -270,7 +272,9 @@ def table(path: Path) -> str:
             for value, p in cells
         ]
         lines.append(f"{row['title']:<42}" + "".join(f"{text:>10}" for text in texts))
-    return "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])
+    return say(
+        "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])
+    )
 
 
 # --- reading a record ------------------------------------------------------------------------------------

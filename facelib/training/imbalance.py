@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from facelib.data.fer2013 import data_digest
-from facelib.emotions import EMOTIONS, FerData, Split
+from facelib.emotions import EMOTIONS, FerData, Split, emotion_name
 from facelib.training.augmentation import Augmentation, augment
 
 WEIGHTS = ("none", "inverse", "sqrt", "effective")
@@ -161,10 +161,8 @@ def _without_training(value):
 
 def _wanted(labels: np.ndarray, classes: Sequence[str]) -> dict[int, int] | str:
     """imbalanced-learn's sampling_strategy: how many rows of each class there shall be."""
-    if unknown := [name for name in classes if name not in EMOTIONS]:
-        raise ValueError(f"no such emotion: {', '.join(unknown)}; there are {', '.join(EMOTIONS)}")
     counts = np.bincount(labels, minlength=len(EMOTIONS))
-    chosen = [EMOTIONS.index(name) for name in classes]
+    chosen = [EMOTIONS.index(emotion_name(name)) for name in classes]
     return {i: int(counts.max()) for i in chosen if counts[i]} if classes else "auto"
 
 

@@ -245,6 +245,17 @@ def test_refresh_writes_outputs_of_the_synthetic_faces_and_keeps_the_source(home
     assert second.metadata == {}  # no times: the next refresh must give the same file
 
 
+def test_a_notebook_in_a_folder_fr_speaks_french(home, monkeypatch):
+    monkeypatch.setenv("FACELIB_LANG", "fr")  # the caller's language is not the notebook's
+    english = write(home, "01-a", "import facelib; print(facelib.say('fear'))")
+    french = english.parent / "fr" / english.name
+    french.parent.mkdir()
+    french.write_text(english.read_text())
+    runner.refresh()
+    for path, words in ((english, "fear\n"), (french, "peur\n")):
+        assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == words
+
+
 def test_a_missing_extra_is_named(home, monkeypatch):
     write(home, "01-a", "pass")
     monkeypatch.setitem(sys.modules, "papermill", None)

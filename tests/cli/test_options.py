@@ -61,10 +61,12 @@ def test_the_command_line_goes_before_the_file(tmp_path):
     }  # fmt: skip
     file.write_text("")
     assert options.parameters(["a=b=c"], file) == {"a": "b=c"}
+    file.write_text("dates: {2: 2026-01-31}")  # YAML's days become text again
+    assert options.parameters([], file) == {"dates": {"2": "2026-01-31"}}
 
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
-BAD = ["a: [", "- 1\n- 2", "day: 2026-01-01", "just words", "\x00", "a: &a [*a]", LAUGHS, "[" * 9999]
+BAD = ["a: [", "- 1\n- 2", "a: !!set {x}", "just words", "\x00", "a: &a [*a]", LAUGHS, "[" * 9999]
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -39,8 +39,8 @@ def sets(found):
     "figure, words",
     [
         (dataset_figures.class_counts, {*EMOTIONS, "drawn", "FER-2013", " 5,121 · 14.3%", "×16.4"}),
-        (dataset_figures.label_to_answer, {*EMOTIONS, "FER-2013: 64% agree", "15"}),
-        (dataset_figures.leaks, {"FER-2013\nPublicTest", "288", "280", " 12.8% of 3,589"}),
+        (dataset_figures.label_to_answer, {*EMOTIONS, "FER-2013: 64% agree", "15 787"}),
+        (dataset_figures.leaks, {"FER-2013 PublicTest", "288", "280", " 12.8% of 3,589"}),
         (
             lambda sets: dataset_figures.label_flow(sets["FER-2013"], "FER-2013"),
             {"fear  5,103", "fear  1,036", "32% of fear", "15% of fear"},
@@ -77,7 +77,7 @@ def test_mean_faces_and_what_sets_them_apart():
     apart = [axis.images[0].get_array() for axis in figure.axes[7:14] if axis.images]
     assert np.allclose([each[0, 0] for each in apart], [-10, -10, 20])  # 30 above, of which a third is common
     assert np.allclose([each.mean() for each in apart], 0)
-    assert figure.axes[7].get_xlabel() == "2 pictures"
+    assert figure.axes[7].get_xlabel() == "2\npictures"
 
 
 def test_the_plane_puts_disgust_right_and_fear_up(sets):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.reporting import generator_figures
+from facelib.reporting import generator_figures, plots
 from helpers import texts
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ def test_a_row_of_faces_for_each_name_and_emotions_in_their_colours():
     figure = generator_figures.faces({"fear": strip, "4 codes": strip[:2]}, enlarge=2, gap=4)
     names = [axis.get_ylabel() for axis in figure.axes]
     assert names == ["fear", "4 codes"]
-    assert figure.axes[0].yaxis.label.get_color() == COLOURS[EMOTIONS.index("fear")]
+    assert figure.axes[0].yaxis.label.get_color() == plots.legible(COLOURS[EMOTIONS.index("fear")])
     shown = [axis.images[0].get_array() for axis in figure.axes]
     assert [image.shape for image in shown] == [(100, 300), (100, 200)]
     assert (shown[0][:96, :96] == 90).all() and (shown[0][96:] == 255).all()

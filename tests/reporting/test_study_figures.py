@@ -60,7 +60,7 @@ def test_methods_are_sorted(imbalance):
     figure = drawn(study_figures.methods(imbalance, ("disgust",), by="disgust"))
     values = [x for x, _, _ in sorted(dots(figure.axes[0]), key=lambda dot: dot[1])]
     assert values[1:] == sorted(values[1:], reverse=True)
-    assert len(figure.legends[0].get_texts()) == 3
+    assert len(figure.legends[0].get_texts()) == 5
 
 
 def test_trade_names_every_point_and_no_name_covers_another(imbalance):
@@ -104,7 +104,9 @@ def test_views_rank_every_arm_in_every_view(imbalance):
         order = np.argsort([line[column] for line in lines])
         values = [rows[i][view]["macro_f1"] for i in order]
         assert values == sorted(values, reverse=True)
-    assert all(texts(axis.texts).count(row["title"]) == 2 for row in rows)
+    assert all(texts(axis.texts).count(row["title"]) == 1 for row in rows)
+    strong = {text.get_text() for text in axis.texts if text.get_weight() == "bold"} - {"nothing"}
+    assert len(strong & {row["title"] for row in rows}) == 3
 
 
 def test_without_votes_there_is_one_view_less(imbalance):
@@ -126,7 +128,7 @@ def test_forgetting_has_a_panel_for_each_stage_and_names_its_lines(two_stage):
         lines = {line.get_label(): line.get_ydata() for line in axis.lines}
         for name, wanted in (("disgust", curve[:, DISGUST]), ("fear", curve[:, FEAR]), ("others", others)):
             assert np.allclose(lines[name], wanted)
-            assert f"{name} {100 * wanted[-1]:.0f}" in texts(axis.texts)
+            assert f"{wanted[-1]:.0%}" in texts(axis.texts)
         heights = sorted(text.get_position()[1] for text in axis.texts)
         assert np.diff(heights).min() > 0.1  # names stand apart
 

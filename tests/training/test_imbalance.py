@@ -73,7 +73,7 @@ def test_wrong_arguments_are_said(data):
             class_weights(np.array(labels, int), how, beta)
     with pytest.raises(ValueError, match="no such sampler"):
         resample(data, "smite")
-    with pytest.raises(ValueError, match="no such emotion: fera; there are angry"):
+    with pytest.raises(ValueError, match="unknown emotion 'fera'; choose angry"):
         resample(data, "over", classes=["fera"])
     with pytest.raises(ValueError, match="no classes to choose"):
         resample(data, "under", classes=["fear"])
