@@ -31,13 +31,16 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
     """Draw faces into a picture: corners in the emotion's colour, eyes, a label that stays inside.
 
     image: (H, W, 3) uint8 RGB. Returns a new array of the same shape and type. Lines and letters scale with
-    the picture and with the face; a face too small for letters gets its corners only.
+    the picture and with the face. A label never covers another face: without a free place a face gets its
+    corners only.
     """
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture, "RGBA")
     width, height = picture.size
-    taken: list[tuple[float, float, float, float]] = []
-    for face in sorted(faces, key=lambda face: -face.box[3]):
+    faces = sorted(faces, key=lambda face: -face.box[3])
+    labels: list[tuple[float, float, float, float]] = []
+    for face in faces:
+        taken = labels + [other.box for other in faces if other is not face]
         x, y, w, h = face.box
         colour = legible(COLOURS[EMOTIONS.index(face.emotion)] if face.emotion else OURS)
         line = max(2, round(min(width, height) / 250), round(w / 60))
@@ -70,10 +73,13 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
             and 0 <= place[1] <= height - label_h
             and not any(_overlap(place, label_w, label_h, t) for t in taken)
         ]
-        px, py = fits[0] if fits else (places[0][0], min(max(y, 0), height - label_h))
-        if not fits and w < 60:
+        inside = (places[0][0], min(max(y, 0), height - label_h))  # over the face's own forehead
+        if not fits and w >= 60 and not any(_overlap(inside, label_w, label_h, t) for t in taken):
+            fits = [inside]
+        if not fits:
             continue
-        taken.append((px, py, label_w, label_h))
+        px, py = fits[0]
+        labels.append((px, py, label_w, label_h))
         draw.rounded_rectangle((px, py, px + label_w, py + label_h), radius=pad, fill=colour)
         draw.multiline_text(
             (px + pad - left, py + pad - top), text, font=font, fill="white", spacing=size // 5

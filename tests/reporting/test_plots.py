@@ -61,6 +61,22 @@ def test_labels_stay_in_the_picture(corner):
     assert sizes[0] > 100 and abs(sizes[1] - sizes[0]) < 20
 
 
+def test_labels_never_cover_another_face():
+    """Nine faces that touch: what their words change lies outside all other boxes; each has its corners."""
+    from dataclasses import replace
+
+    black = np.zeros((420, 420, 3), np.uint8)
+    faces = [face((60 + 100 * i, 60 + 100 * j, 100, 100)) for j in range(3) for i in range(3)]
+    mute = [replace(each, emotion=None, gender=None, emotions={}, genders={}) for each in faces]
+    corners = plots.annotate(black, mute)
+    for i, each in enumerate(faces):
+        changed = (plots.annotate(black, [*mute[:i], each, *mute[i + 1 :]]) != corners).any(2)
+        for j, (x, y, w, h) in enumerate(other.box for other in faces):
+            inside = changed[y + 5 : y + h - 5, x + 5 : x + w - 5]
+            assert i == j or not inside[30:, 30:70].any()
+    assert all(corners[y : y + 4, x : x + 20].any() for x, y, _, _ in (each.box for each in faces))
+
+
 def test_labels_do_not_cover_each_other():
     boxes = [(60 + 110 * i, 100, 90, 90) for i in range(4)]
     together = plots.annotate(ASTRONAUT, [face(box) for box in boxes])
