@@ -169,12 +169,18 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
     axis.axvline(0, color=INK, linewidth=0.9)
     wide = max((one["only_b"] for one in pairs.values()), default=1) + 0.16 * most
     axis.set(xlim=(-wide, 1.85 * most), ylim=(len(pairs) - 0.45, -0.95), xticks=[])
-    axis.set_yticks(range(len(pairs)), [f"only {title(name)}" for name in pairs], fontsize=9.5)
+    axis.set_yticks(range(len(pairs)), [say("only {}").format(title(name)) for name in pairs], fontsize=9.5)
     for tick, name in zip(axis.get_yticklabels(), pairs, strict=True):
         tick.set(color=plots.legible(_colour(name)), weight="bold")
     style = {"fontsize": 9.5, "weight": "bold", "va": "center"}
     for first in {one["model"]: None for one in pairs.values()}:
-        axis.text(most / 60, -0.68, f"only {title(first)}", color=plots.legible(_colour(first)), **style)
+        axis.text(
+            most / 60,
+            -0.68,
+            say("only {}").format(title(first)),
+            color=plots.legible(_colour(first)),
+            **style,
+        )
     return figure
 
 
