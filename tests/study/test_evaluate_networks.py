@@ -130,9 +130,7 @@ def test_predictions_are_judged_on_records():
         return {"metrics": found}
 
     records = {"facelib": record(0.7, ("fear", "sad")), "tiny": record(0.67, ("disgust", "fear"))}
-    records["fer"] = record(
-        0.6, ("fear", "sad"), confidence=0.9
-    )  # only of our own is it asked
+    records["fer"] = record(0.6, ("fear", "sad"), confidence=0.9)  # only of our own is it asked
     assert all(true for _, true, _ in evaluate_networks.predictions(records))
     records["tiny"] = record(0.5, ("disgust", "sad"), only_b=200, confidence=0.9)
     judged = evaluate_networks.predictions(records)
