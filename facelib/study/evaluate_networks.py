@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from facelib.models.gender import GENDER_SIDE
 from facelib.study import confusion, significance
 from facelib.study.metrics import (  # fmt: skip
     classification_metrics,
+    expected_error,
+    honest_error,
     proportion,
     read_metrics,
     reliability,
@@ -308,6 +310,50 @@ def gender(path: str | Path | None = None, detector: str = "haar") -> dict:
     )
     _into_card("gender", path.stem)
     return read_metrics(path.stem)
+
+
+def read_twice(
+    networks: Iterable[Callable], detect: detection.Detector, picture: np.ndarray, changed: np.ndarray, matrix
+) -> np.ndarray:
+    """What networks predict for the faces of a picture, and for the same faces in a changed copy of it.
+
+    networks: as ``load_network`` gives them. picture, changed: (h, w, 3) uint8; matrix: (2, 3), where the
+    picture's points went. A face is the same if its centre is where it went, within a quarter of its size.
+    Returns the probabilities before and after, (2, networks, faces, 7), of the faces that are found again.
+    """
+    networks, again, pairs = list(networks), detect(changed), []
+    for face in detect(picture):
+        way = [np.hypot(*(matrix @ (*face.frame[:2], 1) - each.frame[:2])) for each in again]
+        if min(way, default=np.inf) < face.frame[2] / 4:
+            pairs.append((face, again[np.argmin(way)]))
+    found = np.zeros((2, len(networks), len(pairs), len(EMOTIONS)))
+    if pairs:
+        for side, image, faces in zip(found, (picture, changed), zip(*pairs, strict=True), strict=True):
+            inputs = emotion_inputs(np.stack([alignment.align(image, face) for face in faces]))
+            side[:] = [network(inputs) for network in networks]
+    return found
+
+
+def predictions(records: Mapping[str, Mapping]) -> list[tuple[str, bool, str]]:
+    """Notebook 06's predictions, judged on metrics files: (name, whether it came true, the evidence).
+
+    records: network -> its file, as ``emotion`` wrote it; "facelib", "tiny" and at least one more.
+    """
+    found = {name: record["metrics"] for name, record in records.items()}
+    against = [each["against"] for name, each in found.items() if name != "facelib"]
+    p_values = significance.holm([one["p"] for one in against])
+    won = sum(p < 0.05 and one["only_a"] > one["only_b"] for one, p in zip(against, p_values, strict=True))
+    worst = {name: sorted(EMOTIONS, key=each["recall"].get)[:2] for name, each in found.items()}
+    curves = {name: found[name]["reliability"] for name in ("facelib", "tiny")}
+    good = [name for name, curve in curves.items() if expected_error(curve) <= honest_error(curve)[2]]
+    share = found["tiny"]["accuracy"] / found["facelib"]["accuracy"]
+    words = "; ".join(f"{name}: {' and '.join(two)}" for name, two in worst.items())
+    return [
+        ("P1", won == len(against), f"facelib is better than {won} of {len(against)} others"),
+        ("P2", all("fear" in two for two in worst.values()), f"lowest recalls of {words}"),
+        ("P3", len(good) == 2, f"inside the honest range: {' and '.join(good) or 'neither'}"),
+        ("P4", share >= 0.95, f"tiny has {share:.1%} of facelib's accuracy"),
+    ]
 
 
 def _into_card(task: str, slug: str) -> None:

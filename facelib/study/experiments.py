@@ -314,10 +314,8 @@ def significant(rows: Iterable[Mapping], metric: str, sign: int = 1, view: str =
 def predictions(record: Mapping) -> list[tuple[str, bool, str]]:
     """Notebook 04's predictions, judged on the study's record: (name, whether it came true, the evidence)."""
     rows = {row["name"]: row for row in record["metrics"]["rows"]}
-    methods = [each.name for each in imbalance_methods.IMBALANCE if each.treats_rarity and each.name in rows]
-    methods = [
-        name for name in methods if name != "over-rare"
-    ]  # an experiment of its own, notebook 04 says why
+    known = [each.name for each in imbalance_methods.IMBALANCE if each.treats_rarity]
+    methods = [n for n in known if n in rows and n != "over-rare"]  # an experiment of its own: notebook 04
     rare, n = [rows[name] for name in methods], len(methods)
     disgust, fear, accuracy = (len(significant(rare, m)) for m in ("disgust", "fear", "accuracy"))
     score = {name: find(row, "macro_f1", "majority")[0] for name, row in rows.items()}
@@ -329,6 +327,36 @@ def predictions(record: Mapping) -> list[tuple[str, bool, str]]:
         ("P4", score["votes"] > score[best], f"macro-F1 against the majority: soft labels "
          f"{score['votes']:.1%}, the best method against rarity ({rows[best]['title']}) {score[best]:.1%}"),
     ]  # fmt: skip
+
+
+def stage_predictions(record: Mapping) -> list[tuple[str, bool, str]]:
+    """Notebook 05's predictions, judged on the study's record: (name, whether it came true, the evidence)."""
+    rows = {row["name"]: row for row in record["metrics"]["rows"]}
+    others = [emotion for emotion in EMOTIONS if emotion not in imbalance_methods.RARE]
+    fall = [emotion for emotion in others if significant([rows["rare"]], emotion, -1)]
+    seeing_all = [s.name for s in imbalance_methods.TWO_STAGE if s.balanced != "none" or s.rehearsal]
+    best = max(seeing_all, key=lambda name: change(rows[name], "balanced_accuracy")[0])
+    lost, slow, longer = (change(rows[name], "accuracy") for name in ("rare", "rare-slow", "longer"))
+    gain, slow_gain = (change(rows[name], "balanced_accuracy") for name in (best, "rare-slow"))
+    points = [f"{100 * each[0]:+.1f}" for each in (lost, slow, longer, gain, slow_gain)]
+    return [
+        ("P1", lost[2] and lost[0] < 0 and fall == others,
+         f"disgust and fear only: accuracy {points[0]} points; {len(fall)} of {len(others)} others fall"),
+        ("P2", not longer[2], f"as many steps more: accuracy {points[2]} points"),
+        ("P3", gain[2] and gain[0] > 0, f"{rows[best]['title']}: balanced accuracy {points[3]} points"),
+        ("P4", slow[0] > lost[0] and slow_gain[0] < gain[0],
+         f"a tenth of the rate: accuracy {points[1]} points, balanced accuracy {points[4]}"),
+    ]  # fmt: skip
+
+
+def working_stages(record: Mapping) -> list[Mapping]:
+    """The rows of second stages that raise balanced accuracy significantly over "none" and "longer"."""
+    changes = [
+        (row, [change(row, "balanced_accuracy", control=control) for control in ("none", "longer")])
+        for row in record["metrics"]["rows"]
+        if row["name"] not in ("none", "longer")
+    ]
+    return [row for row, found in changes if all(sure and value > 0 for value, _, sure in found)]
 
 
 def best_methods(record: Mapping, metrics: Mapping[str, str]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from facelib.batch import notebook
@@ -33,6 +35,12 @@ def test_recorded_rows_and_results_side_by_side(home):
 def test_fastest_call_counts():
     waits = iter((0.02, 0.0, 0.02))
     assert notebook.fastest(lambda: __import__("time").sleep(next(waits)), repeats=3) < 15
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its count of the processor's time is too coarse")
+def test_waiting_takes_no_time_of_the_processor():
+    wait = lambda: __import__("time").sleep(0.05)
+    assert notebook.fastest(wait, repeats=2, processor=True) < 40 < notebook.fastest(wait, repeats=2)
 
 
 @pytest.mark.parametrize("static", ["1", ""])

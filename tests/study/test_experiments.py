@@ -281,3 +281,36 @@ def test_predictions_and_best_methods_of_a_record():
     best = experiments.best_methods({"metrics": {"rows": rows[:3]}}, {"disgust": "recall of disgust"})
     assert best.loc["recall of disgust"].tolist()[:2] == ["over", "80.0%"]
     assert best.loc["recall of disgust", "accuracy, points"] == "-10.0"
+
+
+def test_second_stages_are_judged_on_a_record():
+    def row(name, accuracy, balance, sure=True, others=0.0):
+        recall = {e: 0.5 if e in imbalance_methods.RARE else others for e in EMOTIONS}
+        change = {"recall": recall, "recall_p_holm": dict.fromkeys(EMOTIONS, 0.01)}
+        change |= {"recall_interval": dict.fromkeys(EMOTIONS, (0, 0))}
+        for metric, value in (("accuracy", accuracy), ("balanced_accuracy", balance)):
+            change |= {metric: value, f"{metric}_interval": (0, 0), f"{metric}_p_holm": 0.01 if sure else 0.9}
+        against = {} if name == "none" else {"all": change}
+        return {"name": name, "title": name, "against_none": against, "against_longer": against}
+
+    rows = [row("none", 0, 0), row("longer", 0.1, 0.1, sure=False), row("rare", -0.4, -0.3, others=-0.1)]
+    rows += [row("rare-slow", -0.2, -0.1), row("rehearsal", -0.1, 0.02), row("balanced", -0.01, 0.05)]
+    rows += [row("balanced-last", 0, 0.06, sure=False), row("gradual", 0, 0)]
+    record = {"metrics": {"rows": rows}}
+    judged = experiments.stage_predictions(record)
+    assert [true for _, true, _ in judged] == [True, True, False, True]  # P3: the best may be chance
+    assert "5 of 5 others fall" in judged[0][2] and judged[2][2].startswith("balanced-last")
+    assert [each["name"] for each in experiments.working_stages(record)] == ["rehearsal", "balanced"]
+    rows[2]["against_none"]["all"]["recall"]["sad"] = 0.1  # one class that gains
+    rows[1]["against_none"]["all"]["accuracy_p_holm"] = 0.01
+    rows[3]["against_none"]["all"]["accuracy"] = -0.5
+    assert not any(true for _, true, _ in experiments.stage_predictions(record))
+
+
+def test_the_small_network_of_the_notebooks():
+    images = np.zeros((2, 48, 48), np.uint8)
+    images[0, :2, :2] = [[0, 2], [4, 5]]
+    small = imbalance_methods.halve(images)
+    assert small.shape == (2, 24, 24) and small[0, 0, 0] == 2 and small.sum() == 2
+    found = np.asarray(imbalance_methods.small_network()(small[..., None] / np.float32(255)))
+    assert found.shape == (2, 7) and np.allclose(found.sum(1), 1, atol=1e-5)
