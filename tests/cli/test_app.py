@@ -426,7 +426,7 @@ def test_interruption(good, main, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(image_io, "read_image", interrupted)
+    monkeypatch.setattr(image_io, "opened", interrupted)
     code, _, err = main("analyze", good / "a.png")
     assert code == 130 and err == ["facelib: interrupted"]
 
