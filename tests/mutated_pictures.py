@@ -165,13 +165,35 @@ def png_bomb(place: Path, width: int, height: int, colour: int = 2, depth: int =
 
 def scans(place: Path, n: int, side: int) -> Path:
     """A progressive JPEG whose last scan comes again and again."""
-    content = encoded(Image.effect_noise((side, side), 50), "JPEG", progressive=True)
+    drawn = Image.effect_noise((side, side), 50) if n < 100 else Image.new("L", (side, side))
+    content = encoded(drawn, "JPEG", progressive=True)
     start = content.rindex(b"\xff\xda")
     return written(place, content[:-2] + content[start:-2] * n + content[-2:])
 
 
 def saved(place: Path, kind: str, mode: str, side: int, **options) -> Path:
     return written(place, encoded(Image.new(mode, (side, side)), kind, **options))
+
+
+def table(tag: int, count: int, after: int = 26) -> bytes:
+    """A TIFF directory (or EXIF data) with one tag of so many 16-bit numbers."""
+    entry = struct.pack("<HHHIII", 1, tag, 3, count, after, 0)
+    return b"II*\0\x08\0\0\0" + entry + b"\1\0" * count
+
+
+def png_with_exif(place: Path, count: int, is_last: bool) -> Path:
+    """A PNG whose orientation is so many numbers, before or after its pixels."""
+    content, exif = encoded(picture(), "PNG"), b"eXIf" + table(274, count)
+    chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    at = len(content) - 12 if is_last else 33
+    return written(place, content[:at] + chunk + content[at:])
+
+
+def jpeg_with_exif(place: Path, count: int) -> Path:
+    content, exif = encoded(picture(), "JPEG"), table(296, count)
+    parts = (exif[i : i + 65_000] for i in range(0, len(exif), 65_000))
+    segments = (b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts)
+    return written(place, content[:2] + b"".join(segments) + content[2:])
 
 
 def pipe(place: Path) -> Path:
@@ -229,6 +251,16 @@ SPECIAL: dict[str, Callable[[Path], Path]] = {
     "gif with nothing behind": _file(b"GIF89a\x10\0\x10\0\0\0\0", _HUGE),
     "bmp with nothing behind": _file(b"BM" + bytes(52), _HUGE),
     "tiff with nothing behind": _file(b"II*\0\x08\0\0\0\xff\xff", _HUGE),
+    "tiff of numbers": lambda place: written(place, table(274, 100_000_000)),
+    "png with numbers before": partial(png_with_exif, count=100_000_000, is_last=False),
+    "png with numbers behind": partial(png_with_exif, count=100_000_000, is_last=True),
+    "png with fewer numbers": partial(png_with_exif, count=20_000_000, is_last=False),
+    "jpeg with numbers": partial(jpeg_with_exif, count=100_000_000),
+    "jpeg with fewer numbers": partial(jpeg_with_exif, count=20_000_000),
+    "gif with a long comment": lambda place: written(
+        place, b"GIF89a\x10\0\x10\0\0\0\0!\xfe" + (b"\xff" + b"a" * 255) * 400_000),
+    "jpeg of segments": lambda place: written(
+        place, (c := encoded(picture(), "JPEG"))[:-2] + b"\xff\xfe\0\2" * 50_000_000 + c[-2:]),
     "20 GB": _file(encoded(picture(), "JPEG"), 20 << 30),
     "empty": _file(b""),
     "a film": _file(b"\0\0\0 ftypisom\0\0\2\0", 100_000, "a.mp4"),
@@ -254,6 +286,8 @@ SLOW = {
     "jpeg of 102 million", "cmyk of 100 million", "90 scans", "ppm as text", "ppm with a long comment",
     "jpeg of nothing but headers", "jpeg of nothing but 255", "png of nothing but chunks",
     "gif with nothing behind", "webp of 35 million", "tiff turned", "float tiff", "gif of 90 million",
+    "tiff of numbers", "png with numbers before", "png with numbers behind", "png with fewer numbers",
+    "jpeg with numbers", "jpeg with fewer numbers", "gif with a long comment", "jpeg of segments",
     "progressive of 55 million", "one column", "one row", "tiff of 59 million", "webp with nothing behind",
 }  # fmt: skip
 

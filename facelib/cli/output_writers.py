@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,14 +102,26 @@ def _claim(stream: BinaryIO, place: str) -> None:
     """Empty a file that is ours alone until it is closed; raises InputError where another process has it."""
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return
-    with suppress(ImportError, OSError):  # not on Windows, nor on every network drive
+    try:
+        _lock(stream)
+    except (BlockingIOError, PermissionError):
+        raise InputError(f"{place}: another process is writing it; give another name") from None
+    except OSError:  # a network drive that knows no locks
+        pass
+    stream.truncate(0)
+
+
+def _lock(stream: BinaryIO) -> None:
+    """Until the file is closed, however the process ends; raises OSError where another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        stream.seek(1 << 30)  # there, a locked byte keeps nobody from reading the table
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
         import fcntl
 
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{place}: another process is writing it; give another name") from None
-    stream.truncate(0)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _append(descriptor: int, text: str) -> None:

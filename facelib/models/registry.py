@@ -246,7 +246,7 @@ def load_gender_model(name: str = "facelib") -> keras.Model:
 
 def emotion_task(name: str) -> str:
     """The name of a shipped emotion network's files. Raises InputError for a name that is not one's."""
-    if name not in EMOTION_TASKS:
+    if not isinstance(name, str) or name not in EMOTION_TASKS:
         raise InputError(f"unknown emotion model {name!r}; choose {', '.join(EMOTION_TASKS)} or deepface")
     return EMOTION_TASKS[name]
 

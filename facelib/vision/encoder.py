@@ -10,6 +10,7 @@ of pictures: a folder of 100,000 is a stream.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import warnings
 from collections import deque
@@ -150,9 +151,11 @@ class FaceEncoder:
         self.detector_name = getattr(detection.inner(self.detect), "name", "none")
         self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
-        if emotion:
+        if mirror not in (True, False):
+            raise InputError(f"mirror {mirror!r} is not True or False")
+        if emotion is not None:
             self._classifiers["emotion"] = _emotion_classifier(emotion, mode, mirror)
-        if gender:
+        if gender is not None:
             self._classifiers["gender"] = _gender_classifier(gender, mode)
 
     def __reduce__(self):  # networks and detectors are made again where it is loaded
@@ -286,7 +289,30 @@ def refuse_unknown(unknown: Iterable[str], function: Callable) -> None:
         raise TypeError(f"unexpected argument {name!r}: {hint}")
 
 
-_opencv, _inside, _before = threading.Lock(), 0, 0
+_opencv, _inside, _before, _number = threading.Lock(), 0, 0, 0
+
+
+def _end_opencv_threads() -> None:
+    """Before a fork: the child has none of them, and would wait for them for ever."""
+    global _number
+    _opencv.acquire()
+    _number = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+
+
+def _allow_opencv_threads(is_child: bool) -> None:
+    global _inside
+    cv2.setNumThreads(_before if is_child and _inside else _number)
+    _inside *= not is_child  # nobody is at work in a child
+    _opencv.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_end_opencv_threads,
+        after_in_parent=lambda: _allow_opencv_threads(False),
+        after_in_child=lambda: _allow_opencv_threads(True),
+    )
 
 
 @contextmanager

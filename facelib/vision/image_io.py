@@ -43,6 +43,8 @@ MEMORY_PER_CORE = 150_000_000
 MAX_FILE = 350_000_000
 #: Progressive JPEGs have about ten scans, each of which goes over all pixels; a hostile one has thousands.
 MAX_SCANS, MAX_SCANNED = 100, 1_000_000_000
+#: Longer EXIF data are not looked into for a picture's orientation: a JPEG's have 64 KB.
+MAX_EXIF = 1_000_000
 #: Pixels of formats that Pillow decodes in Python (PPM as text or of odd depth, run-length BMP).
 MAX_SLOW_PIXELS = 6_000_000
 #: Weights of red, green and blue in gray (ITU-R BT.601).
@@ -73,10 +75,6 @@ def _short(text: object, most: int = 200) -> str:
 # --- what stands for a picture ---------------------------------------------------------------------------
 
 
-def _is_file(source: object) -> bool:
-    return callable(getattr(source, "read", None))
-
-
 def is_picture(given: object) -> bool:
     """Whether this stands for one picture, not for several, as a list, an array of paths or one of four
     dimensions do. What can be neither counts as one: ``load`` says what is wrong with it."""
@@ -84,6 +82,8 @@ def is_picture(given: object) -> bool:
         return True
     if _is_file(given) or _is_table(given):
         return True
+    if isinstance(given, (list, tuple)) and isinstance(next(iter(given), None), (list, tuple, int, float)):
+        return True  # an array as nested lists: one error, not one for each row
     if hasattr(given, "__array__"):
         array = _array(given)
         return array.ndim < 4 and not (array.ndim == 1 and array.dtype.kind in "USOT")
@@ -253,16 +253,26 @@ def _names_a_file(content: bytes) -> bool:
 
 
 class _Counted:
-    """A file that ends with an error after so many reads: Pillow walks through headers byte by byte, and a
-    file of nothing but headers would take it hours."""
+    """A file that ends with an error where headers do not: Pillow walks through them byte by byte, and keeps
+    what it finds, each number of a table as an object of its own."""
 
-    MOST, reads = 8_000_000, 0
+    MOST_READS, MOST_HEADERS = 8_000_000, 48_000_000
+    reads = headers = 0
+    is_opening = True  # until then, all that is read are headers
 
     def read(self, *size) -> bytes:
         self.reads += 1
-        if self.reads > self.MOST:
-            raise OSError("headers without an end")
-        return super().read(*size)
+        if self.reads > self.MOST_READS:
+            raise _Endless("it has headers without an end")
+        content = super().read(*size)
+        self.headers += len(content) * self.is_opening
+        if self.headers > self.MOST_HEADERS:
+            raise _Endless(f"it has over {self.MOST_HEADERS // 10**6} million bytes before its first pixel")
+        return content
+
+
+class _Endless(Exception):
+    pass
 
 
 class _File(_Counted, io.BufferedReader):
@@ -295,8 +305,11 @@ def _read_path(path: str | os.PathLike, memory: _Memory) -> np.ndarray:
     except ImageError:
         raise
     except FileNotFoundError:
-        broken = os.path.islink(path)
-        why = "is a link to a file that is gone" if broken else "no such file; check the path"
+        why = "no such file; check the path"
+        if os.path.islink(path):
+            why = "is a link to a file that is gone"
+        elif glob.has_magic(name):
+            why = "no such file; for a pattern write glob.glob(pattern)"
         raise ImageError(f"{name}: {why}") from None
     except PermissionError:
         raise ImageError(f"{name}: no permission to read it; change its rights (chmod +r)") from None
@@ -359,8 +372,11 @@ def _opened_pixels(stream: BinaryIO, head: bytes, name: str, memory: _Memory) ->
         raise ImageError(f"{name}: {why}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: its pixels are more than {_LIMIT}") from None
+    except _Endless as error:
+        raise ImageError(f"{name}: {error}; save it again, as JPEG or PNG") from None
     except Exception as error:  # noqa: BLE001 as below
         raise _damaged(name, error) from None
+    stream.is_opening = False
     return _pixels(image, name, memory)
 
 
@@ -382,6 +398,8 @@ def _pixels(image: Image.Image, name: str, memory: _Memory) -> tuple[np.ndarray,
     except Exception as error:  # noqa: BLE001 Pillow's decoders report damaged data with any type
         raise _damaged(name, error) from None
     memory.take(2 * rgb.nbytes)
+    if len(image.info.get("exif") or b"") > MAX_EXIF:
+        return rgb, 1
     try:
         return rgb, image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 damaged EXIF data are no reason to lose a good picture
@@ -420,7 +438,8 @@ def _cost(image: Image.Image, name: str) -> int:
     if image.format in ("JPEG", "MPO") and getattr(image, "tile", ()):
         scans = _scans(image.fp)
         if scans > MAX_SCANS or (scans > 16 and scans * pixels > MAX_SCANNED):
-            raise ImageError(f"{name}: a JPEG of {scans} scans takes minutes to read; save it again")
+            number = f"more than {MAX_SCANS}" if scans > MAX_SCANS else scans
+            raise ImageError(f"{name}: a JPEG of {number} scans takes minutes to read; save it again")
         if scans > 1:  # all coefficients are in memory
             each += 2 * len(image.getbands())
     if each * pixels > MEMORY:
@@ -432,15 +451,31 @@ def _cost(image: Image.Image, name: str) -> int:
     return each * pixels
 
 
+#: A marker of a JPEG file, apart from those of restarts; in coded data a byte of 255 is followed by 0.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+
+
 def _scans(stream: BinaryIO) -> int:
-    """How many scans a JPEG file has, at most. Pillow stands behind the marker of the first; in coded data,
-    the two bytes of that marker are nothing else."""
-    before, count, last = stream.tell(), 1, b""
-    while block := stream.read(1 << 20):
-        count += (last + block).count(b"\xff\xda")
-        last = block[-1:]
+    """How many scans a JPEG file has, counted to just above ``MAX_SCANS``, and up to its picture's end: a
+    film may follow. Pillow stands behind the marker of the first. Segments without an end count as scans."""
+    before, count, segments, block, at = stream.tell(), 1, 0, b"", 0
+    while count <= MAX_SCANS and segments < 100_000:
+        found = _MARKER.search(block, at)
+        if found and found[1] == b"\xd9":
+            break
+        if found and found.end() + 2 <= len(block):
+            segments, at = segments + 1, found.end()
+            count += found[1] == b"\xda"
+            if found[1] not in b"\x01\xd8":
+                at += int.from_bytes(block[at : at + 2])
+                stream.seek(max(0, at - len(block)), os.SEEK_CUR)
+            continue
+        if not (more := stream.read(1 << 20)):
+            break
+        rest = block[max(at, len(block) - 3) :]  # a marker and the length behind it may lie in both
+        block, at = rest + more, 0
     stream.seek(before)
-    return count
+    return count if segments < 100_000 else MAX_SCANS + 1
 
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -524,7 +559,9 @@ def _towards_uint8(image: np.ndarray) -> str:
     """What to do with a picture of another type, by the values that it has."""
     if image.dtype.kind not in "fiub" or not image.size:
         return ""
-    low, high = float(np.nan_to_num(image).min()), float(np.nan_to_num(image).max())
+    if not np.isfinite(image).all():
+        return "; it holds values that are no finite numbers: replace them, numpy.nan_to_num(x)"
+    low, high = float(image.min()), float(image.max())
     if low < 0:
         return f"; its values are {low:.4g} to {high:.4g}: scale them to 0 to 255 and convert"
     if high <= 1 and image.dtype.kind in "fb":

@@ -16,6 +16,7 @@ from facelib.errors import InputError
 from facelib.models import generator as models_generator
 from facelib.models import masked_prior, vqvae
 from facelib.vision import image_io, photo_editing
+from helpers import in_child
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +281,25 @@ def test_even_light():
     even = models_generator.even_light(images)
     assert np.abs(even.mean((1, 2)) - 128).max() < 3 and np.abs(even.std((1, 2)) - 55).max() < 5
     assert np.abs(models_generator.own_light(even, images).astype(int) - images).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_after_a_fork_it_says_why_it_does_not_answer(generator):
+    """TensorFlow has run here, and has no threads in the child."""
+    generator.sample("happy", n=1)
+    calls = {
+        "sample": lambda: generator.sample("happy", n=1),
+        "encode": lambda: generator.encode(PICTURES),
+        "decode": lambda: generator.decode(np.zeros((1, 6, 6, 2), int)),
+        "edit": lambda: generator.edit(PICTURES, "happy"),
+        "load": models_generator.load_generator,
+    }
+    for name, call in calls.items():
+
+        def said(call=call) -> str:
+            with pytest.raises(InputError) as caught:
+                call()
+            return str(caught.value)
+
+        line, *_ = in_child(said, seconds=30)
+        assert line.startswith("this process was forked after TensorFlow") and "\n" not in line, (name, line)

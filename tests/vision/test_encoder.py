@@ -126,8 +126,12 @@ def test_encoders_in_other_processes(both):
     assert happy(both) == "happy"  # its networks have run
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply_async(happy, [both]).get(120) == "happy"
+    # OpenCV's own threads, which the child has not.
+    cv2.GaussianBlur(np.zeros((3000, 3000, 3), np.uint8), (31, 31), 5)
+    threads = cv2.getNumThreads()
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply_async(child_of_a_fork).get(60) == "happy"
+        assert pool.apply_async(cv2.getNumThreads).get(60) == threads == cv2.getNumThreads()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +198,8 @@ def test_a_bad_picture_in_the_middle(both, tmp_path):
     assert len(caught) == 20
     with pytest.raises(ImageError, match="no such file"):
         both(gone)
+    with pytest.raises(ImageError, match="not a list"):  # one error, not one for each row
+        both(ASTRONAUT[:50].tolist())
     with pytest.raises(ImageError, match="multiply by 255"):
         both(np.zeros((5, 5, 3)))
 
@@ -331,6 +337,11 @@ def test_extract_faces_is_detection_and_alignment(tmp_path):
         ({"min_confidence": 50}, "min_confidence 50 is not a number between 0 and 1"),
         ({"min_confidence": float("nan")}, "min_confidence nan"),
         ({"workers": 1.5}, "workers 1.5 is not a whole number"),
+        ({"workers": 0}, "workers 0 is not a whole number"),
+        ({"mirror": "no"}, "mirror 'no' is not True or False"),
+        ({"emotion": ""}, "unknown emotion model ''"),
+        ({"emotion": ["happy"]}, "unknown emotion model"),
+        ({"gender": ""}, "unknown gender model ''"),
         ({"workers": 0}, "workers 0 is not a whole number"),
     ],
 )

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageSequence, features
 
+import mutated_pictures
 from facelib.errors import ImageError, InputError
 from facelib.vision import image_io
 from facelib.vision.encoder import FaceEncoder
@@ -276,6 +277,7 @@ def test_arrays(shape):
     [
         (np.zeros((5, 7, 3)), "not float64; multiply by 255"),
         (np.zeros((5, 7, 3), np.uint16), "not uint16"),
+        (np.full((5, 7, 3), np.nan), "no finite numbers"),
         (np.zeros((5, 7, 2), np.uint8), "shape"),
         (np.zeros((0, 7, 3), np.uint8), "shape"),
         (np.zeros((2, 5, 7, 3), np.uint8), "shape"),
@@ -463,8 +465,31 @@ def test_scans_are_counted_before_they_are_decoded(tmp_path):
         if fine:
             assert image_io.load(tmp_path / "a.jpg").shape == ASTRONAUT.shape
         else:
-            with pytest.raises(ImageError, match=r"a JPEG of 10\d\d scans"):
+            with pytest.raises(ImageError, match="a JPEG of more than 100 scans"):
                 image_io.load(tmp_path / "a.jpg")
+
+
+def test_a_film_behind_a_jpeg_has_no_scans(tmp_path):
+    """As phones write moving photographs: its noise has the bytes of a marker every 65,536."""
+    film = np.random.default_rng(0).bytes(10_000_000)
+    (tmp_path / "a.jpg").write_bytes(encoded(picture(), "JPEG") + film)
+    assert image_io.load(tmp_path / "a.jpg").shape == ASTRONAUT.shape
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_long_exif_data_are_not_looked_into(is_last, tmp_path, monkeypatch):
+    path = mutated_pictures.png_with_exif(tmp_path, 600_000, is_last)
+    monkeypatch.setattr(Image.Exif, "get", lambda *_: pytest.fail("made an object of each number"))
+    np.testing.assert_array_equal(image_io.load(path), ASTRONAUT)
+
+
+@pytest.mark.parametrize("make", [
+    lambda folder: mutated_pictures.png_with_exif(folder, 25_000_000, False),
+    lambda folder: mutated_pictures.written(folder, mutated_pictures.table(274, 25_000_000)),
+])  # fmt: skip
+def test_headers_have_an_end(make, tmp_path):
+    with pytest.raises(ImageError, match="over 48 million bytes before its first pixel"):
+        image_io.load(make(tmp_path))
 
 
 def test_threads_wait_for_memory(monkeypatch):
