@@ -137,12 +137,18 @@ def test_workers_of_ones_own_and_a_notebook_that_fails(home, tmp_path, monkeypat
     """The workers import nothing from the working directory, and nobody outside the machine reaches them."""
     trace, connect, heard = traps(tmp_path), cluster.connect, []
 
+    def listening() -> set[tuple[str, int]]:
+        here, found = psutil.Process(), set()
+        for each in (here, *here.children(recursive=True)):
+            found |= {tuple(c.laddr) for c in each.net_connections("inet") if c.status == "LISTEN"}
+        return found
+
+    others = listening()  # the module's scheduler, where it is up
+
     @contextmanager
     def watched(*arguments):
         with connect(*arguments) as client:
-            here = psutil.Process()
-            for each in (here, *here.children(recursive=True)):
-                heard.extend(c.laddr.ip for c in each.net_connections("inet") if c.status == "LISTEN")
+            heard.extend(ip for ip, _ in listening() - others)
             yield client
 
     monkeypatch.setattr(cluster, "connect", watched)
