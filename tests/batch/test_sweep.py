@@ -76,6 +76,30 @@ def begun(home: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+def test_workers_of_ones_own_and_a_notebook_that_fails(home, tmp_path, monkeypatch, capsys):
+    """The workers import nothing from the working directory, and nobody outside the machine reaches them.
+
+    The first of this file: the scheduler of the others listens to everybody.
+    """
+    trace, connect, heard = traps(tmp_path), cluster.connect, []
+
+    @contextmanager
+    def watched(*arguments):
+        with connect(*arguments) as client:
+            here = psutil.Process()
+            for each in (here, *here.children(recursive=True)):
+                heard.extend(c.laddr.ip for c in each.net_connections("inet") if c.status == "LISTEN")
+            yield client
+
+    monkeypatch.setattr(cluster, "connect", watched)
+    monkeypatch.chdir(tmp_path)
+    assert app.main(["sweep", "2", "--workers", "1", "--timeout", "300"]) == 1
+    out = capsys.readouterr().out
+    assert "1/1  all: failed, In [1]: ZeroDivisionError" in out and ".log)" in out
+    assert not list((home / "runs" / "sweeps" / "02-b").glob("*.json"))
+    assert set(heard) == {"127.0.0.1"} and not trace.exists() and "PYTHONSAFEPATH" not in os.environ
+
+
 def test_a_grid_survives_a_killed_worker_and_runs_nothing_twice(home, scheduler, capsys):
     codes = []
     call = threading.Thread(target=lambda: codes.append(sweep.sweep("1", GRID, scheduler=scheduler)))
@@ -131,33 +155,6 @@ def test_a_batch_that_no_worker_survives_is_named(scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "_analyze", lambda places, *_: os._exit(1) if "b" in places[0] else [])
     found = list(cluster.analyze(["b"], scheduler, 1))
     assert found[0].source == "b" and "no worker could analyse" in str(found[0].error)
-
-
-def test_workers_of_ones_own_and_a_notebook_that_fails(home, tmp_path, monkeypatch, capsys):
-    """The workers import nothing from the working directory, and nobody outside the machine reaches them."""
-    trace, connect, heard = traps(tmp_path), cluster.connect, []
-
-    def listening() -> set[tuple[str, int]]:
-        here, found = psutil.Process(), set()
-        for each in (here, *here.children(recursive=True)):
-            found |= {tuple(c.laddr) for c in each.net_connections("inet") if c.status == "LISTEN"}
-        return found
-
-    others = listening()  # the module's scheduler, where it is up
-
-    @contextmanager
-    def watched(*arguments):
-        with connect(*arguments) as client:
-            heard.extend(ip for ip, _ in listening() - others)
-            yield client
-
-    monkeypatch.setattr(cluster, "connect", watched)
-    monkeypatch.chdir(tmp_path)
-    assert app.main(["sweep", "2", "--workers", "1", "--timeout", "300"]) == 1
-    out = capsys.readouterr().out
-    assert "1/1  all: failed, In [1]: ZeroDivisionError" in out and ".log)" in out
-    assert not list((home / "runs" / "sweeps" / "02-b").glob("*.json"))
-    assert set(heard) == {"127.0.0.1"} and not trace.exists() and "PYTHONSAFEPATH" not in os.environ
 
 
 def test_a_worker_with_another_facelib_is_refused(home, scheduler, monkeypatch, capsys):
