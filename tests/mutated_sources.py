@@ -11,14 +11,11 @@ import gzip
 import io
 import json
 import os
-import resource
 import shutil
-import signal
 import struct
 import sys
 import tarfile
 import tempfile
-import traceback
 import warnings
 import zlib
 from collections.abc import Callable
@@ -41,6 +38,7 @@ from fer2013_forms import (
     write_parquet,
     write_votes,
 )
+from helpers import in_child
 
 SECONDS, MEMORY = 20, 1e9  # a case
 N = 30
@@ -614,32 +612,6 @@ SLOW = {
 
 
 # --- running -----------------------------------------------------------------------------------------------
-
-
-def in_child(function: Callable[[], str], seconds: float = 6 * SECONDS) -> tuple[str, float, float]:
-    """What the function returns, in a process of its own; its processor's seconds and its peak in bytes.
-
-    Others may be at work on this machine, hence the processor's; who waits for ever is ended."""
-    reading, writing = os.pipe()
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
-            signal.alarm(int(seconds))
-            said = function()
-            code = 0
-        except BaseException:  # noqa: BLE001 - whatever it is, the parent is told
-            said = f"CRASH {traceback.format_exc()}"
-        os.write(writing, said.encode("utf-8", "backslashreplace")[:60_000])
-        os._exit(code)
-    os.close(writing)
-    with open(reading, "rb") as stream:
-        said = stream.read().decode()
-    _, status, used = os.wait4(process, 0)
-    if os.WIFSIGNALED(status):
-        said = f"CRASH ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    return said, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0
 
 
 def read(path: str, people: bool) -> str:

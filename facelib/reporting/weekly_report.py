@@ -380,7 +380,7 @@ def _picture(name: str, records: Mapping[str, Mapping], lang: str) -> tuple[str,
     with Image.open(translated if translated.exists() else place) as picture:
         gray = picture.convert("L" if picture.mode in ("L", "LA", "1") else "RGB")
         gray.thumbnail((1200, 1200))
-        gray.save(kept, "JPEG", quality=85, optimize=True)  # a fifth of the PNG; a PDF takes it as it is
+        gray.save(kept, "JPEG", quality=70, optimize=True)  # a fifth of the PNG; a PDF takes it as it is
     return "image/jpeg", kept.getvalue()
 
 
