@@ -142,7 +142,7 @@ def test_every_folder_of_the_package_is_installed():
     kept = [file for folder, globs in listed["package-data"].items() for name in globs
             for file in ROOT.glob(f"{listed['package-dir'].get(folder, folder)}/{name}")]  # fmt: skip
     wanted = [*ROOT.glob("facelib/weights/*"), *ROOT.glob("facelib/reporting/templates/*")]
-    wanted += [*ROOT.glob("reports/metrics/*"), ROOT / "facelib" / "french.txt"]
+    wanted += [*ROOT.glob("reports/metrics/*"), ROOT / "facelib/french.txt"]
     assert sorted(kept) == sorted(path for path in wanted if path.is_file())
 
 

@@ -9,6 +9,7 @@ import timeit
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
+from facelib.language import say
 from facelib.study import metrics
 
 
@@ -69,7 +70,7 @@ def sliders(draw: Callable, **strengths: float) -> None:
     try:
         import ipywidgets
     except ImportError:
-        print("pip install ipywidgets, and there are sliders here.")
+        print(say("pip install ipywidgets, and there are sliders here."))
         return
     bars = {name: ipywidgets.FloatSlider(value, min=0, max=1, step=0.05) for name, value in strengths.items()}
     output = ipywidgets.interactive_output(lambda **chosen: display(draw(**chosen)), bars)
@@ -84,7 +85,7 @@ def check(answer, test: Callable[[object], object]) -> None:
     test: is called with the answer, and raises AssertionError (with what is wrong) for a wrong one.
     """
     if answer is None:
-        print("Not solved yet: put your answer in place of None in the cell above.")
+        print(say("Not solved yet: put your answer in place of None in the cell above."))
         return
     test(answer)
-    print("Right.")
+    print(say("Right."))
