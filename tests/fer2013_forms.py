@@ -72,7 +72,8 @@ def write_archive(path: Path, members: dict[str, bytes]) -> Path:
             for name, content in members.items():
                 archive.writestr(name, content)
     else:
-        with tarfile.open(path, "w:gz") as archive:
+        kind = {".tar": "w", ".bz2": "w:bz2", ".xz": "w:xz"}.get(path.suffix, "w:gz")
+        with tarfile.open(path, kind) as archive:
             for name, content in members.items():
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)

@@ -1,18 +1,12 @@
 """Hostile and damaged pictures, seeded: ``python tests/mutated_pictures.py --n 2000 --seed 0``.
 
-Each case is made and analysed in processes of its own. Allowed is a result, or one ``ImageError`` of one line
-that names the file, in less than ``SECONDS`` and ``MEMORY``; whatever else happens is printed, and the exit
-code is 1.
+Allowed is a result, or one ``ImageError`` of one line that names the file, within the limits of ``mutation``;
+whatever else happens is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import struct
-import sys
-import tempfile
-import warnings
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -23,10 +17,8 @@ from PIL import Image, features
 
 from facelib.errors import ImageError
 from facelib.vision.encoder import FaceEncoder
-from helpers import deep_png, encoded, in_child, picture, png, transparent
-
-SECONDS, MEMORY = 20, 1e9  # a case
-
+from helpers import deep_png, encoded, picture, png, transparent
+from mutation import attempt, chosen, cut, flip, lazily, link, main, pipe, remove, written
 
 # --- good pictures, from which the others are made -------------------------------------------------------
 
@@ -76,21 +68,12 @@ def good() -> dict[str, bytes]:
 _NUMBERS = [0, 1, 2, 255, 256, 65_535, 65_536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 
-def flipped(content: bytearray, rng) -> None:
-    for _ in range(rng.integers(1, 30)):
-        content[rng.integers(len(content))] = rng.integers(256)
-
-
 def header(content: bytearray, rng) -> None:
     """Numbers in the header that are at the edge of what they can be."""
     for _ in range(rng.integers(1, 4)):
         form = str(rng.choice([">I", "<I", ">H", "<H"]))
         number = int(rng.choice(_NUMBERS)) % (1 << 8 * struct.calcsize(form))
         struct.pack_into(form, content, rng.integers(min(len(content) - 4, 200)), number)
-
-
-def cut(content: bytearray, rng) -> None:
-    del content[rng.integers(len(content)) :]
 
 
 def longer(content: bytearray, rng) -> None:
@@ -103,11 +86,6 @@ def repeated(content: bytearray, rng) -> None:
     content[start:start] = content[start:end] * int(rng.choice([1, 100, 3000]))
 
 
-def removed(content: bytearray, rng) -> None:
-    start = int(rng.integers(len(content)))
-    del content[start : start + int(rng.integers(1, 200))]
-
-
 def spliced(content: bytearray, rng) -> None:
     """The end of another kind of picture."""
     other = list(good().values())[rng.integers(len(good()))]
@@ -117,7 +95,7 @@ def spliced(content: bytearray, rng) -> None:
 def chunks(content: bytearray, rng) -> None:
     """A PNG's chunks in disorder, with right checksums."""
     if not content.startswith(b"\x89PNG"):
-        return flipped(content, rng)
+        return flip(content, rng)
     found, at = [], 8
     while at < len(content):
         size = 12 + struct.unpack_from(">I", content, at)[0]
@@ -132,7 +110,7 @@ def chunks(content: bytearray, rng) -> None:
     return None
 
 
-RANDOM = (flipped, header, cut, longer, repeated, removed, spliced, chunks)
+RANDOM = (flip, header, cut, longer, repeated, remove, spliced, chunks)
 
 
 def mutated(place: Path, name: str, change: Callable, seed: tuple[int, int]) -> Path:
@@ -144,14 +122,6 @@ def mutated(place: Path, name: str, change: Callable, seed: tuple[int, int]) -> 
 
 
 # --- what is made on purpose -----------------------------------------------------------------------------
-
-
-def written(place: Path, content: bytes, size: int = 0, name: str = "a.jpg") -> Path:
-    """A file; size: longer than its content, with nothing behind it."""
-    with open(place / name, "wb") as stream:
-        stream.write(content)
-        stream.truncate(max(size, len(content)))
-    return place / name
 
 
 def png_bomb(place: Path, width: int, height: int, colour: int = 2, depth: int = 8) -> Path:
@@ -196,28 +166,11 @@ def jpeg_with_exif(place: Path, count: int) -> Path:
     return written(place, content[:2] + b"".join(segments) + content[2:])
 
 
-def pipe(place: Path) -> Path:
-    os.mkfifo(place / "a.jpg")
-    return place / "a.jpg"
-
-
-def link(place: Path, target: str) -> Path:
-    os.symlink(target, place / "a.jpg")
-    return place / "a.jpg"
-
-
-def _file(content: bytes, size: int = 0, name: str = "a.jpg") -> Callable[[Path], Path]:
-    return partial(written, content=content, size=size, name=name)
-
-
-def _bomb(*sizes: int) -> Callable[[Path], Path]:
-    return lambda place: png_bomb(place, *sizes)
-
-
 def _repeat(head: bytes, block: bytes, times: int) -> Callable[[Path], Path]:
     return lambda place: written(place, head + block * times)
 
 
+_file, _bomb = lazily(written), lazily(png_bomb)
 _HUGE, _PNG_HEAD = 340_000_000, encoded(picture(), "PNG")[:33]
 SPECIAL: dict[str, Callable[[Path], Path]] = {
     "one column": _bomb(1, 130_000_000, 0),
@@ -295,62 +248,16 @@ SLOW = {
 # --- running ---------------------------------------------------------------------------------------------
 
 
-def analysed(encoder: FaceEncoder, path: Path) -> str:
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    warnings.simplefilter("ignore")
-    try:
-        return f"result: {len(encoder(path))} faces"
-    except ImageError as error:
-        line = str(error)
-        if "\n" in line or len(line) > 300 or ":" not in line:
-            return f"CRASH not one short line: {line!r}"
-        return f"ImageError: {line}"
-
-
 def cases(n: int, seed: int) -> dict[str, Callable[[Path], Path]]:
-    """n cases: those made on purpose, all or a seeded choice of those that are quick, then mutations."""
-    names = list(SPECIAL)
-    if n < 2 * len(SPECIAL):
-        names = np.random.default_rng(seed).permutation([name for name in SPECIAL if name not in SLOW])
-    chosen = {str(name): SPECIAL[name] for name in names[: max(1, n // 2)]}
-    kinds = list(good())
-    for i in range(n - len(chosen)):
+    """n cases: those made on purpose, then mutations."""
+    found, kinds = chosen(SPECIAL, SLOW, n, seed), list(good())
+    for i in range(n - len(found)):
         change, kind = RANDOM[i % len(RANDOM)], kinds[i // len(RANDOM) % len(kinds)]
-        chosen[f"{kind} {change.__name__} {i}"] = partial(mutated, name=kind, change=change, seed=(seed, i))
-    return chosen
-
-
-def run(n: int, seed: int, show: bool = False, only: str = "") -> list[str]:
-    """Make and analyse n cases. Returns a line for each that crashed, was slow or large."""
-    encoder, faults = FaceEncoder(workers=1), []
-    for name, make in cases(n, seed).items():
-        if only not in name:
-            continue
-        with tempfile.TemporaryDirectory(prefix="mutated-") as folder:
-            path, *_ = in_child(lambda make=make, folder=folder: str(make(Path(folder))))
-            if path.startswith("CRASH"):
-                faults.append(f"{name}: cannot be made: {path}")
-                continue
-            said, seconds, peak = in_child(partial(analysed, encoder, Path(path)))
-        said = said.replace(folder, "")
-        what = (
-            "crashed" * said.startswith("CRASH") + " slow" * (seconds > SECONDS) + " large" * (peak > MEMORY)
-        )
-        line = f"{name}: {what} {seconds:.1f} s, {peak / 1e6:.0f} MB, {said}"
-        if show:
-            print(line[:400] if not what else line, flush=True)
-        if what:
-            faults.append(line)
-    return faults
+        found[f"{kind} {change.__name__} {i}"] = partial(mutated, name=kind, change=change, seed=(seed, i))
+    return found
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="part of a case's name")
-    arguments = parser.parse_args()
-    found = run(arguments.n, arguments.seed, True, arguments.only)
-    print(f"\n{len(found)} of {arguments.n} cases crashed, were slow or large", *found, sep="\n")
-    sys.exit(bool(found))
+    encoder = FaceEncoder(workers=1)
+    faces = partial(attempt, lambda path: f"{len(encoder(path))} faces", errors=(ImageError,), most=300)
+    main(__doc__, cases, lambda _, path: faces(path))

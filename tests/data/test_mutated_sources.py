@@ -12,6 +12,7 @@ import pytest
 import mutated_sources
 from facelib.data.fer2013 import load_fer2013
 from facelib.errors import InputError
+from helpers import in_child
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,9 +28,9 @@ def test_mutated_sources_give_a_result_or_one_named_error():
 
 def test_the_generator_tells_what_fails():
     fails = {"crash": lambda: 1 / 0, "kill": lambda: os.kill(os.getpid(), 9), "fine": lambda: "result: 1"}
-    said = {name: mutated_sources.in_child(each)[0] for name, each in fails.items()}
+    said = {name: in_child(each)[0] for name, each in fails.items()}
     assert "ZeroDivisionError" in said["crash"] and "SIGKILL" in said["kill"] and said["fine"] == "result: 1"
-    assert mutated_sources.in_child(lambda: str(len(b"x" * 300_000_000)))[2] > 3e8
+    assert in_child(lambda: str(len(b"x" * 300_000_000)))[2] > 3e8
 
 
 #: What is read, of the sources in ``SPECIAL``, and what is said where it is not.
@@ -64,7 +65,7 @@ REMEDIES = {
 
 @pytest.mark.parametrize("name", REMEDIES)
 def test_the_remedy_follows_the_cause(name, tmp_path):
-    source = mutated_sources.SPECIAL[name](tmp_path / "in")
+    source = mutated_sources.SPECIAL[name](tmp_path)
     with pytest.raises(InputError) as caught:
         load_fer2013(source)
     message = str(caught.value)
@@ -76,9 +77,9 @@ def test_the_remedy_follows_the_cause(name, tmp_path):
     "name", ["a class is a link", "a circle", "hidden folders", "three folders", "struct"]
 )
 def test_what_is_as_good_as_the_plain_form(name, tmp_path):
-    plain = mutated_sources.FORMS["parquet" if name == "struct" else "folders"](tmp_path / "plain")
-    if name == "struct":
-        plain = mutated_sources.csv_(tmp_path / "plain")
+    for folder in ("plain", "in"):
+        (tmp_path / folder).mkdir()
+    plain = mutated_sources.FORMS["csv" if name == "struct" else "folders"](tmp_path / "plain")
     found = load_fer2013(mutated_sources.SPECIAL[name](tmp_path / "in"))
     assert found.digest == load_fer2013(plain).digest and len(found.public_test) == 6
 
