@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def _exif(orientation: int = 6) -> Image.Exif:
     return exif
 
 
+@cache
 def good() -> dict[str, bytes]:
     """A file of each kind and pixel format, by name."""
     small = picture().resize((96, 96))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import struct
 import tempfile
 import time
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageSequence, features
+from PIL import Image, ImageSequence
 
 import mutated_pictures
 from facelib.errors import ImageError, InputError
@@ -34,6 +33,7 @@ from helpers import (
     transparent,
     without_privileges,
 )
+from mutation import cut, flip, remove, written
 
 
 def animation() -> bytes:
@@ -207,23 +207,10 @@ def test_thin_pictures_are_read(shape, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # Pillow comments on some of the damage
 def test_random_damage_never_gives_anything_but_imageerror(tmp_path):
-    small = picture().resize((64, 64))
-    exif = Image.Exif()
-    exif[274] = 6
-    seeds = [encoded(small, kind, **options) for kind, options in [
-        ("JPEG", {"exif": exif}), ("PNG", {"exif": exif}), ("GIF", {}), ("TIFF", {}), ("BMP", {}),
-        ("PPM", {}), ("WEBP", {}),
-    ]]  # fmt: skip
-    if features.check("avif"):
-        seeds.append(encoded(small, "AVIF"))
-    rng, path, read = random.Random(0), tmp_path / "damaged", 0
+    kinds, changes, read = list(mutated_pictures.good()), (flip, cut, remove), 0
     for case in range(600):
-        content = bytearray(rng.choice(seeds))
-        if case % 3 == 0:
-            content = content[: rng.choice([2, 8, 16])] + rng.randbytes(rng.randrange(400))
-        for _ in range(rng.choice([1, 3, 20])):
-            content[rng.randrange(min(len(content), rng.choice([64, 10**6])))] = rng.randrange(256)
-        path.write_bytes(content)
+        kind, mutation = kinds[case % len(kinds)], changes[case // len(kinds) % len(changes)]
+        path = mutated_pictures.mutated(tmp_path, kind, mutation, (0, case))
         try:
             image = image_io.read_image(path)
             read += 1
@@ -485,7 +472,7 @@ def test_long_exif_data_are_not_looked_into(is_last, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("make", [
     lambda folder: mutated_pictures.png_with_exif(folder, 25_000_000, False),
-    lambda folder: mutated_pictures.written(folder, mutated_pictures.table(274, 25_000_000)),
+    lambda folder: written(folder, mutated_pictures.table(274, 25_000_000)),
 ])  # fmt: skip
 def test_headers_have_an_end(make, tmp_path):
     with pytest.raises(ImageError, match="over 48 million bytes before its first pixel"):
