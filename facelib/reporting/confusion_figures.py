@@ -42,19 +42,10 @@ def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) ->
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharex": True, "sharey": True}
     figure, axes = plots.small_multiples(sets, plots.WIDTH, 0.9 + 0.36 * len(pairs), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
-        share, low, high = (
-            np.array([found[key][_AT[a]][_AT[b]] for a, b in pairs], float)
-            for key in ("share", "low", "high")
-        )
-        plots.interval_plot(
-            axis,
-            range(len(pairs)),
-            share,
-            np.stack([low, high], 1),
-            [COLOUR[b] for _, b in pairs],
-            size=70,
-            line=5,
-        )
+        cells = tuple(zip(*((_AT[a], _AT[b]) for a, b in pairs), strict=True))
+        share, low, high = (np.array(found[key], float)[cells] for key in ("share", "low", "high"))
+        colours, ends = [COLOUR[b] for _, b in pairs], np.stack([low, high], 1)
+        plots.interval_plot(axis, range(len(pairs)), share, ends, colours, size=70, line=5)
         for y in np.flatnonzero(np.isfinite(share)):
             axis.text(high[y], y, f"  {share[y]:.0%}", va="center", fontsize=9, color=INK)
         axis.set_yticks(range(len(pairs)), [f"{a} → {b}" for a, b in pairs])
@@ -66,11 +57,10 @@ def directions(sets: Mapping[str, Mapping], pairs: Sequence[tuple[str, str]]) ->
 
 
 @speaks
-def projections(
-    views: Mapping[str, np.ndarray], labels: np.ndarray, chosen=("fear", "surprise", "sad")
-) -> Figure:
-    """Flat maps of the feature space, name -> (n, 2): the chosen classes in colour, the others pale."""
+def projections(views: Mapping[str, np.ndarray], labels: np.ndarray) -> Figure:
+    """Flat maps of the feature space, name -> (n, 2): fear and its rivals in colour, the others pale."""
     figure, axes = plots.small_multiples(views, plots.WIDTH, 3.8, dpi=100)
+    chosen = ("fear", "surprise", "sad")
     others = ~np.isin(labels, [_AT[name] for name in chosen])
     order = np.random.default_rng(0).permutation(np.flatnonzero(~others))  # none lies on top by its name
     colours = [COLOURS[i] for i in labels[order]]
@@ -84,8 +74,9 @@ def projections(
 
 
 @speaks
-def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "sad", "happy")) -> Figure:
+def neighbour_labels(sets: Mapping[str, Mapping]) -> Figure:
     """The labels of the nearest neighbours (``confusion.neighbours``), above what chance would give."""
+    chosen = ("fear", "surprise", "sad", "happy")
     options = {"frame": "bottom", "percents": "x", "dpi": 90, "sharey": True}
     figure, axes = plots.small_multiples(sets, plots.WIDTH, 1.1 + 0.52 * len(chosen), **options)
     for axis, found in zip(axes, sets.values(), strict=True):
@@ -101,14 +92,17 @@ def neighbour_labels(sets: Mapping[str, Mapping], chosen=("fear", "surprise", "s
 
 
 @speaks
-def pair_areas(sets: Mapping[str, Mapping], named=(("fear", "surprise"), ("fear", "sad"))) -> Figure:
-    """Every pair's AUC (``confusion.separability``) with interval, from the hardest pair to the easiest."""
+def pair_areas(sets: Mapping[str, Mapping]) -> Figure:
+    """Every pair's AUC (``confusion.separability``) with interval, from the hardest pair to the easiest.
+
+    ``confusion.PAIRS`` are bold.
+    """
     figure, axes = plots.small_multiples(sets, plots.WIDTH, 5.2, frame="bottom", dpi=100, sharex=True)
     for axis, found in zip(axes, sets.values(), strict=True):
         area, low, high = (np.array(found[key], float) for key in ("area", "low", "high"))
         pairs = [p for p in itertools.combinations(range(_K), 2) if np.isfinite(area[p])]
         pairs.sort(key=lambda p: area[p])
-        bold = [{EMOTIONS[i] for i in p} in [set(each) for each in named] for p in pairs]
+        bold = [{EMOTIONS[i] for i in p} in [set(each) for each in confusion.PAIRS] for p in pairs]
         colours = [COLOUR["fear"] if each else SOFT for each in bold]
         values, *ends = ([each[p] for p in pairs] for each in (area, low, high))
         plots.interval_plot(axis, range(len(pairs)), values, np.transpose(ends), colours, size=50, line=4)
@@ -129,9 +123,8 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
     face (s, s): only for orientation; its outlines lie under the colours.
     """
     names = [(title, which) for title in sets for which in ("fear", "surprise")]
-    figure, axes = plots.small_multiples(
-        [""] * len(names), 2.2 * len(names) + 0.7, 2.6, frame="none", dpi=100
-    )
+    size = 2.2 * len(names) + 0.7, 2.6
+    figure, axes = plots.small_multiples([""] * len(names), *size, frame="none", dpi=100)
     for axis, (title, which) in zip(axes, names, strict=True):
         maps = {k: confusion.to_pixels(np.array(m, float)) for k, m in sets[title].items() if k != "faces"}
         most = max(np.abs(each).max() for each in maps.values()) or 1
@@ -158,9 +151,8 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     """
     n, named = len(paths), {}
     titles = [*paths, *[""] * n]
-    figure, axes = plots.small_multiples(
-        titles, plots.WIDTH, 3.9, n, percents="y", dpi=100, height_ratios=(1, 2.1)
-    )
+    options = {"percents": "y", "dpi": 100, "height_ratios": (1, 2.1)}
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, 3.9, n, **options)
     for top, axis, (steps, probabilities, pictures) in zip(axes[:n], axes[n:], paths.values(), strict=True):
         row = np.concatenate(list(pictures), 1)
         top.imshow(row, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
@@ -182,13 +174,13 @@ def ladders(paths: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
 
 
 @speaks
-def units(found: Mapping[str, Mapping], expert: Sequence[str] = ("AU4", "AU20")) -> Figure:
+def units(found: Mapping[str, Mapping]) -> Figure:
     """``confusion.unit_shares`` as bars; those that the expert's table tells the two by are filled."""
     heading = ["what each action unit does to fear against surprise"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.1 + 0.42 * len(found), frame="bottom")
     for y, (unit, row) in enumerate(found.items()):
         colour = COLOUR["fear" if row["value"] >= 0 else "surprise"]
-        face = colour if unit in expert else "white"
+        face = colour if unit in ("AU4", "AU20") else "white"
         axis.barh(y, row["value"], color=face, edgecolor=colour, linewidth=1.6, height=0.66)
         axis.hlines(y, *row["interval"], color=INK, linewidth=1.3)
     names = [f"{u}  {UNITS[u]}  {row['from']:g} → {row['to']:g}" for u, row in found.items()]
@@ -251,11 +243,9 @@ def trade(sets: Mapping[str, tuple[Mapping, Mapping]]) -> Figure:
     return figure
 
 
-def expression(
-    units: Mapping[str, float], networks: Mapping[str, confusion.Predict], person: int = 12
-) -> Figure:
+def expression(units: Mapping[str, float], networks: Mapping[str, confusion.Predict]) -> Figure:
     """One synthetic face with these action units, and what each of some networks says of it, as bars."""
-    face = confusion.draw([units], [person])[0]  # (1, 48, 48)
+    face = confusion.draw([units], [12])[0]  # (1, 48, 48)
     titles = ["the face", *networks]
     figure, axes = plots.small_multiples(titles, 2.2 + 2.9 * len(networks), 2.6, frame="bottom", dpi=90)
     plots.show(axes[0], face[0])

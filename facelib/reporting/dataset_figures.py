@@ -53,10 +53,8 @@ def describe(record: Mapping) -> str:
         if readers:
             one = readers["balanced"][emotion]
             line += f"{_share(row['agreement']):>9}   "
-            sure = None not in one["interval"]
-            line += f"{_share(one['recall']):<6}" + (" [{:.0%} to {:.0%}]" if sure else "").format(
-                *one["interval"]
-            )
+            ends = "" if None in one["interval"] else " [{:.0%} to {:.0%}]"
+            line += f"{_share(one['recall']):<6}" + ends.format(*one["interval"])
         else:
             line += "  "
         verdict = " and ".join(word for word in ("rare", "noisy") if row.get(word))
@@ -119,9 +117,7 @@ def class_counts(sets: Mapping[str, Mapping]) -> Figure:
     last.minorticks_off()
     last.axvline(1, color=PALE, linewidth=0.8)
     if len(sets) > 1:
-        keys = {
-            title: plots.OPEN | {"markerfacecolor": "white" if i else INK} for i, title in enumerate(sets)
-        }
+        keys = {title: plots.OPEN | {"markerfacecolor": ink} for title, ink in zip(sets, (INK, "white"))}
         plots.legend_below(figure, keys, "outside lower right")
     axes[0].invert_yaxis()
     return figure
@@ -146,14 +142,11 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
 
     matrix = np.array(found["agreement"]["matrix"], float)
     chosen, total = EMOTIONS.index(highlight), matrix.sum()
-    gap = 0.018 * total
-    starts = [
-        np.r_[0, np.cumsum(matrix.sum(axis) + gap)[:-1]] for axis in (1, 0)
-    ]  # of labels, of leading votes
+    gap, counts = 0.018 * total, (matrix.sum(1), matrix.sum(0))  # of labels, of leading votes
+    starts = [np.r_[0, np.cumsum(n + gap)[:-1]] for n in counts]
     left, right = (start.copy() for start in starts)
-    figure, (axis,) = plots.small_multiples(
-        [f"{title}: where the pictures labelled {highlight} go"], plots.WIDTH, 4.9
-    )
+    heading = [f"{title}: where the pictures labelled {highlight} go"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 4.9)
     moves = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
     for row, column in np.ndindex(_K, _K):
         a, b, n = left[row], right[column], matrix[row, column]
@@ -164,21 +157,16 @@ def label_flow(found: Mapping, title: str, highlight: str = "fear") -> Figure:
         axis.add_patch(PathPatch(band, color=colour, alpha=alpha, linewidth=0, zorder=order))
         left[row], right[column] = a + n, b + n
     style = {"va": "center", "fontsize": 9.5}
-    for x, side, start, counts in (
-        (0, "right", starts[0], matrix.sum(1)),
-        (1, "left", starts[1], matrix.sum(0)),
-    ):
-        axis.bar([x] * _K, counts, 0.024, start, color=COLOURS, zorder=3)
-        for emotion, colour, y, n in zip(EMOTIONS, COLOURS, start + counts / 2, counts, strict=True):
-            text = f"{emotion}  {n:,.0f}"
-            axis.text(
-                x + 0.05 * (x - 0.5), y, text, ha=side, color=plots.legible(colour), weight="bold", **style
-            )
+    for x, side, start, n in zip((0, 1), ("right", "left"), starts, counts, strict=True):
+        axis.bar([x] * _K, n, 0.024, start, color=COLOURS, zorder=3)
+        for i, emotion in enumerate(EMOTIONS):
+            bold = {"color": plots.legible(COLOURS[i]), "weight": "bold"}
+            place = x + 0.05 * (x - 0.5), start[i] + n[i] / 2
+            axis.text(*place, f"{emotion}  {n[i]:,.0f}", ha=side, **bold, **style)
     went = matrix[chosen] / max(matrix[chosen].sum(), 1)
-    for y, share in zip(starts[1] + matrix.sum(0) / 2, went, strict=True):
-        axis.text(
-            1.62, y, f"{share:.0%} of {highlight}", ha="right", color=plots.legible(COLOURS[chosen]), **style
-        )
+    style |= {"ha": "right", "color": plots.legible(COLOURS[chosen])}
+    for y, share in zip(starts[1] + counts[1] / 2, went, strict=True):
+        axis.text(1.62, y, f"{share:.0%} of {highlight}", **style)
     for x, text in ((0, "the label says"), (1, "the annotators' leading answer")):
         axis.text(x, -0.035 * total, text, ha="center", fontsize=9.5, color=INK)
     axis.set(xlim=(-0.26, 1.63), ylim=(total + 7 * gap, -0.07 * total))
@@ -229,18 +217,16 @@ def best_recall(
     networks: title of a set -> (name, metrics of ``metrics.classification_metrics``) of a network on that
     set, whose recall is drawn beside the readers' as a cross.
     """
-    figure, axes = plots.small_multiples(
-        sets, 4.6 * len(sets), 4.8, frame="bottom", percents="x", sharex=True, sharey=True
-    )
+    options = {"frame": "bottom", "percents": "x", "sharex": True, "sharey": True}
+    figure, axes = plots.small_multiples(sets, 4.6 * len(sets), 4.8, **options)
     legend = {}
     for axis, (title, found) in zip(axes, sets.items(), strict=True):
         for y in range(0, _K, 2):
             axis.axhspan(y - 0.5, y + 0.5, color="#F4F4F4", linewidth=0)
         for (reader, (marker, full)), move in zip(_MARKS.items(), np.linspace(-0.24, 0.24, 4), strict=True):
             style = {"marker": marker, "filled": np.full(_K, full), "size": 34, "line": 1.8}
-            plots.interval_plot(
-                axis, np.arange(_K) + move, *_recall(found["best_recall"][reader]), COLOURS, **style
-            )
+            recall = _recall(found["best_recall"][reader])
+            plots.interval_plot(axis, np.arange(_K) + move, *recall, COLOURS, **style)
             face = INK if full else "white"
             legend[reader] = {"marker": marker, "linestyle": "", "color": INK, "markerfacecolor": face}
         if networks and title in networks:
@@ -257,17 +243,15 @@ def best_recall(
 
 
 @speaks
-def drawn_faces(columns: int = 12, size: int = 96) -> Figure:
-    """The contact sheet of the synthetic faces: a row for each emotion, ``columns`` persons, the rows' names.
+def drawn_faces() -> Figure:
+    """The contact sheet of the synthetic faces: a row for each emotion, twelve persons, the rows' names.
 
     The persons are always the same, whatever set a notebook draws, so that the saved picture is too.
     """
-    gap, left, width = 4, 0.95, plots.WIDTH
-    faces = synthetic_faces.contact_sheet(columns=columns, size=size, gap=gap)
-    inch = (width - left) / faces.shape[1]
-    figure = plots.sheet(
-        width, faces.shape[0] * inch, layout=None, dpi=90
-    )  # many grays: the notebook stays small
+    size, gap, left, width = 96, 4, 0.95, plots.WIDTH
+    faces = synthetic_faces.contact_sheet(12, size, gap)
+    height = (width - left) * faces.shape[0] / faces.shape[1]
+    figure = plots.sheet(width, height, layout=None, dpi=90)  # many grays: the notebook stays small
     axis = figure.add_axes((left / width, 0, 1 - left / width, 1))
     axis.imshow(faces, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     style = {"ha": "right", "va": "center", "fontsize": 11, "weight": "bold"}
@@ -320,9 +304,8 @@ def leaks(sets: Mapping[str, Mapping]) -> Figure:
             rows[f"{title}\n{split}"] = [leaked[kind] / n for kind in ("leaked", "near_leaked")]
             ends.append((sum(rows[f"{title}\n{split}"]), n))
     colours = {"to the pixel": THEIRS, "nearly (perceptual hash and correlation)": "#EEBF99"}
-    plots.stacked_bars(
-        axis, rows, list(colours.values()), 0.012, lambda share, y: f"{share * ends[y][1]:,.0f}"
-    )
+    words = lambda share, y: f"{share * ends[y][1]:,.0f}"
+    plots.stacked_bars(axis, rows, list(colours.values()), 0.012, words)
     for y, (share, n) in enumerate(ends):
         axis.text(share + 0.001, y, f" {share:.1%} of {n:,}", va="center", fontsize=9, color=INK)
     most = max(share for share, _ in ends)
@@ -355,7 +338,7 @@ def twins(found: Mapping, title: str) -> Figure:
 
 @speaks
 def quality_distributions(
-    rows: DataFrame, title: str, other: Mapping | None = None, other_title: str = ""
+    rows: DataFrame, title: str, other: Mapping | None = None, other_title=""
 ) -> Figure:
     """Box plots of ``MEASURES`` per class: median, half of the pictures, nine tenths; outliers are not drawn.
 

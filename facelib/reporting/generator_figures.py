@@ -38,9 +38,8 @@ def faces(rows: Mapping[str, np.ndarray], enlarge: int = 2, gap: int = 4) -> Fig
         axis.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5))
         axis.spines[:].set_visible(False)
         style = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 8, "weight": "bold"}
-        axis.set_ylabel(
-            fill(say(name), 14), fontsize=9.5, color=plots.legible(COLOUR.get(name, INK)), **style
-        )
+        style |= {"fontsize": 9.5, "color": plots.legible(COLOUR.get(name, INK))}
+        axis.set_ylabel(fill(say(name), 14), **style)
     return figure
 
 
@@ -80,8 +79,8 @@ def plane(points: np.ndarray, books: Mapping[str, np.ndarray]) -> Figure:
 
 
 @speaks
-def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figure:
-    """The loss (q - wish)^2 of one number z that is written as its nearest code q, and for some latents where
+def staircase(codes: np.ndarray, latents: np.ndarray) -> Figure:
+    """The loss (q - 1)^2 of one number z that is written as its nearest code q, and for some latents where
     the slope at their code, the straight-through estimate, pushes them.
 
     codes: (k,). latents: (n,).
@@ -92,16 +91,14 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
 
     edge = 0.6 + np.abs(codes).max()
     z, q = np.linspace(-edge, edge, 1501), written(latents)
-    figure, (axis,) = plots.small_multiples(
-        ["loss of one latent, with a quantiser and without"], plots.WIDTH, 3.2
-    )
-    axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
-    axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
-    axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
+    heading = ["loss of one latent, with a quantiser and without"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 3.2)
+    axis.plot(z, (z - 1) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
+    axis.plot(z, (written(z) - 1) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
+    axis.plot(codes, (codes - 1) ** 2, "o", color=COLOURS[4], label="codes")
     for start, code in zip(latents, q, strict=True):
-        height = (code - wish) ** 2
-        style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
-        axis.annotate("", (start - 0.2 * (code - wish), height), (start, height), arrowprops=style)
+        height = (code - 1) ** 2
+        axis.annotate("", (start - 0.2 * (code - 1), height), (start, height), arrowprops=_arrow(0))
     axis.plot([], [], color=COLOURS[0], label="where the borrowed slope pushes a latent")
     axis.set(xlabel="latent z", ylabel="loss", ylim=(-0.4, None))
     axis.legend(frameon=False, fontsize=9)
@@ -169,21 +166,15 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
 
     arrow: from which of them to which.
     """
-    figure, (axis,) = plots.small_multiples(
-        ["what can be drawn, what can be read"], plots.WIDTH, 3.3, percents="y"
-    )
+    heading = ["what can be drawn, what can be read"]
+    figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 3.3, percents="y")
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
         axis.scatter(*place, s=80, color=colour, zorder=3)
-        above = {
-            "textcoords": "offset points",
-            "ha": "center",
-            "color": plots.legible(colour),
-            "weight": "bold",
-        }
-        axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), **above)
-    style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
-    axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
+        style = {"textcoords": "offset points", "ha": "center", "weight": "bold"}
+        above = -18 if name == arrow[0] else 9
+        axis.annotate(name, place, (0, above), color=plots.legible(colour), **style)
+    axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=_arrow(8))
     axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")
     axis.margins(0.2)
     return figure
@@ -207,15 +198,12 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 4.4, frame="bottom", percents="x")
     names = [*EMOTIONS, "mean"]
     for i, key in enumerate(rows):
-        recall, ends, mean = (
-            found[key]["recall"],
-            found[key]["recall_interval"],
-            found[key]["balanced_accuracy"],
+        values, ends = (
+            [*(found[key][f"recall{end}"][e] for e in EMOTIONS), found[key][f"balanced_accuracy{end}"]]
+            for end in ("", "_interval")
         )
-        values = [*(recall[e] for e in EMOTIONS), mean]
-        both = [*(ends[e] for e in EMOTIONS), found[key]["balanced_accuracy_interval"]]
         y = np.arange(len(names)) + 0.17 * (i - (len(rows) - 1) / 2)
-        plots.interval_plot(axis, y, values, both, colours[key], size=34, line=1.5)
+        plots.interval_plot(axis, y, values, ends, colours[key], size=34, line=1.5)
     axis.axvline(1 / len(EMOTIONS), color=PALE, linestyle=":", linewidth=0.9)
     axis.text(1 / len(EMOTIONS), -0.6, " chance", color=SOFT, fontsize=9, va="center")
     axis.axhline(len(EMOTIONS) - 0.5, color=PALE, linewidth=0.6)
@@ -224,6 +212,11 @@ def agreement(record: Mapping, rows: Mapping[str, str] | None = None) -> Figure:
     axis.set(ylim=(len(names) - 0.4, -0.8), xlim=(0, 1))
     plots.legend_below(figure, {title: colours[key] for key, title in rows.items()})
     return figure
+
+
+def _arrow(gap: int) -> dict:
+    """How an arrow is drawn that ends so many points before its places."""
+    return {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": gap, "shrinkB": gap, "linewidth": 1.6}
 
 
 def _strip(images: np.ndarray, enlarge: int, gap: int) -> np.ndarray:

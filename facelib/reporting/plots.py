@@ -103,35 +103,20 @@ def _overlap(place, width, height, other) -> bool:
     return x < ox + ow and ox < x + width and y < oy + oh and oy < y + height
 
 
-def save_figure(
-    figure: Figure, name: str, formats: Iterable[str] = ("png",), weights: str | None = None
-) -> Path:
-    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the first path.
+def save_figure(figure: Figure, name: str, weights: str | None = None) -> Path:
+    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the path.
 
-    In French, to NAME.fr.png: a report in French takes it instead of the other.
+    In French, to NAME.fr.png: a report in French takes it instead of the other. The same figure is the same
+    bytes.
 
-    weights: digest of the network that made what it shows. A PNG keeps it, and a report that prints the
+    weights: digest of the network that made what it shows. The file keeps it, and a report that prints the
     picture sees whether another network has come since.
     """
-    import matplotlib
-
-    written, speech = [], ".fr" if language.current() == "fr" else ""
-    for extension in formats:
-        path = paths.new_figures() / f"{name}{speech}.{extension}"
-        # The salt replaces matplotlib's random numbering of an SVG's parts.
-        with paths.atomic_write(path) as temporary, matplotlib.rc_context({"svg.hashsalt": name}):
-            figure.savefig(
-                temporary, format=extension, dpi=150, bbox_inches="tight", metadata=_facts(extension, weights)
-            )
-        written.append(path)
-    return written[0]
-
-
-def _facts(extension: str, weights: str | None) -> dict:
-    """What is written into the file: no date, so that the same figure is the same bytes."""
-    if extension == "png":
-        return {"Software": None} | ({"weights": weights} if weights else {})
-    return {"Date": None} if extension == "svg" else {}
+    path = paths.new_figures() / f"{name}{'.fr' * (language.current() == 'fr')}.png"
+    facts = {"Software": None} | ({"weights": weights} if weights else {})
+    with paths.atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", metadata=facts)
+    return path
 
 
 # --- what the figures share ---------------------------------------------------------------------------
@@ -230,6 +215,11 @@ def spoken(text, words: str | None = None):
     return text
 
 
+def entitle(axis: Axes, title: str, room: int, **style) -> None:
+    """A title in the figure's language, its lines of at most ``room`` letters."""
+    spoken(axis.set_title("\n".join(fill(line, room) for line in say(title).split("\n")), **style))
+
+
 def small_multiples(
     titles: Iterable[str], width: float, height: float, columns: int | None = None, frame: str = "both",
     percents: str = "", colours: Sequence[str] | None = None, dpi: int = 110, **options,
@@ -247,8 +237,7 @@ def small_multiples(
     grid = figure.subplots(-(-len(titles) // columns), columns, squeeze=False, **options).ravel()
     room = int(9 * figure.get_figwidth() / columns) if columns > 1 else 200  # letters of 10 points, bold
     for axis, title, colour in zip(grid, titles, colours, strict=False):
-        words = "\n".join(fill(line, room) for line in say(title).split("\n"))
-        spoken(axis.set_title(words, fontsize=10, loc="left", weight="bold", color=legible(colour)))
+        entitle(axis, title, room, fontsize=10, loc="left", weight="bold", color=legible(colour))
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines["bottom"].set_visible(frame != "none")
@@ -471,11 +460,11 @@ def mark(axis, box=None, eyes=None, colour: str = OURS, text: str = "") -> None:
 
 
 @speaks
-def panels(pictures, titles, columns: int | None = None, width: float = WIDTH, scale=None) -> Figure:
+def panels(pictures, titles, columns: int | None = None, width: float = WIDTH) -> Figure:
     """Pictures side by side, each under its title, gray or RGB; small ones are enlarged without smoothing.
 
     pictures: arrays (h, w) or (h, w, 3), uint8 or float in [0, 1]. columns: None for a single row. width: of
-    the figure, inches. scale: the (lowest, highest) value of gray pictures that stand for black and white.
+    the figure, inches.
     """
     columns = columns or len(pictures)
     rows = -(-len(pictures) // columns)
@@ -484,20 +473,19 @@ def panels(pictures, titles, columns: int | None = None, width: float = WIDTH, s
     figure = sheet(width, rows * (width / sum(ratios) + 0.42), dpi=100)
     grid = figure.subplots(rows, columns, squeeze=False, width_ratios=ratios).ravel()
     for i, (axis, picture, title) in enumerate(zip(grid, pictures, titles, strict=False)):
-        show(axis, picture, scale)
+        show(axis, picture)
         room = max(8, int(13 * width * ratios[i % columns] / sum(ratios)))  # letters of 9 points
-        words = "\n".join(fill(line, room) for line in say(title).split("\n"))
-        spoken(axis.set_title(words, fontsize=SMALL))
+        entitle(axis, title, room, fontsize=SMALL)
     for axis in grid[len(pictures) :]:
         axis.axis("off")
     return figure
 
 
-def show(axis: Axes, picture: np.ndarray, scale: tuple[float, float] | None = None) -> None:
+def show(axis: Axes, picture: np.ndarray) -> None:
     """A picture without a frame: the pixels of small ones are squares, photographs are smoothed."""
-    low, high = scale or ((0, 255) if picture.dtype == np.uint8 else (0, 1))
+    white = 255 if picture.dtype == np.uint8 else 1
     how = "antialiased" if max(picture.shape[:2]) > 150 else "nearest"
-    axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation=how)
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation=how)
     axis.axis("off")
 
 
@@ -514,16 +502,12 @@ def network_diagrams(networks: dict[str, list[tuple[str, int, int, int]]]) -> Fi
 
     steps = max(map(len, networks.values()))
     figure = sheet(WIDTH, 2.35 * len(networks), dpi=100)
-    for axis, (title, stages) in zip(
-        figure.subplots(len(networks), 1, squeeze=False).ravel(), networks.items(), strict=True
-    ):
+    grid = figure.subplots(len(networks), 1, squeeze=False).ravel()
+    for axis, (title, stages) in zip(grid, networks.items(), strict=True):
         total, most = sum(stage[3] for stage in stages), max(stage[1] for stage in stages) ** 0.5
         for i, (name, side, channels, parameters) in enumerate(stages):
-            high, thick, share = (
-                0.12 + 0.6 * side**0.5 / most,
-                0.1 + 0.035 * np.log2(channels),
-                parameters / total,
-            )
+            high, thick = 0.12 + 0.6 * side**0.5 / most, 0.1 + 0.035 * np.log2(channels)
+            share = parameters / total
             slant, base = 0.25 * high, np.array(colormaps["Blues"](0.14 + 0.76 * np.sqrt(share))[:3])
             x, y = i - (thick + slant) / 2, -high / 2
             front = [(x, y), (x + thick, y), (x + thick, y + high), (x, y + high)]

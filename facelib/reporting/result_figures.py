@@ -60,9 +60,8 @@ def describe(curve: Mapping, goal: float = 0.9) -> dict[str, str]:
         "surer when right": f"{knowing(curve):.0%}",
         f"{goal:.0%} right on": f"{found['coverage'][good].max(initial=0):.0%}",
     }
-    return {
-        key: say(text).replace(" ", "\u00a0") for key, text in words.items()
-    }  # a table breaks no line in them
+    # A table breaks no line in them.
+    return {key: say(text).replace(" ", "\u00a0") for key, text in words.items()}
 
 
 # --- networks side by side -------------------------------------------------------------------------------
@@ -92,10 +91,7 @@ def costs(speed: Mapping | None) -> dict[str, Mapping]:
 
 @speaks
 def overview(
-    records: Mapping[str, Mapping],
-    speed: Mapping | None = None,
-    marks: Mapping[str, float] | None = None,
-    metrics: Iterable[str] = ("accuracy", "macro_f1", "disgust", "fear"),
+    records: Mapping[str, Mapping], speed: Mapping | None = None, marks: Mapping[str, float] | None = None
 ) -> Figure:
     """All networks at one glance: a line for each, a column for each metric, and the calibration error.
 
@@ -103,7 +99,8 @@ def overview(
     (``honest_error``): a dot inside it is as honest as can be measured. marks: metric -> a value of some
     other reader, a dotted line.
     """
-    metrics, marks, paid, n = tuple(metrics), marks or {}, costs(speed), len(records)
+    metrics, marks = ("accuracy", "macro_f1", "disgust", "fear"), marks or {}
+    paid, n = costs(speed), len(records)
     titles = [f"recall of {m}" if m in EMOTIONS else _TITLES[m] for m in metrics] + ["calibration error"]
     titles = [fill(say(title), 11) for title in titles]
     colours = [*(COLOUR.get(m, INK) for m in metrics), INK]
@@ -174,13 +171,8 @@ def duels(records: Mapping[str, Mapping]) -> Figure:
         tick.set(color=plots.legible(_colour(name)), weight="bold")
     style = {"fontsize": 9.5, "weight": "bold", "va": "center"}
     for first in {one["model"]: None for one in pairs.values()}:
-        axis.text(
-            most / 60,
-            -0.68,
-            say("only {}").format(title(first)),
-            color=plots.legible(_colour(first)),
-            **style,
-        )
+        colour = plots.legible(_colour(first))
+        axis.text(most / 60, -0.68, say("only {}").format(title(first)), color=colour, **style)
     return figure
 
 
@@ -215,9 +207,8 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
     columns = min(columns, max(len(curves), 1))
     height = -(-len(curves) // columns) * (6.0 / columns + 0.95) + 0.2
     options = {"percents": "xy", "colours": _colours(curves), "sharex": True, "sharey": True}
-    figure, axes = plots.small_multiples(
-        map(title, curves), min(plots.WIDTH, 3.6 * columns), height, columns, **options
-    )
+    width = min(plots.WIDTH, 3.6 * columns)
+    figure, axes = plots.small_multiples(map(title, curves), width, height, columns, **options)
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
         count, confidence, hits = bins(curve)
         many, edges = count >= FEW, np.array(curve["edges"], float)
@@ -241,7 +232,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
 
 
 @speaks
-def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
+def rejections(curves: Mapping[str, Mapping]) -> Figure:
     """Accuracy of the predictions left when unsure ones are refused (``rejection``), with intervals."""
     heading = ["how often it is right if it may refuse unsure faces"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 4.0, percents="xy")
@@ -255,7 +246,7 @@ def rejections(curves: Mapping[str, Mapping], goal: float = 0.9) -> Figure:
         ends[f"{title(name)} {100 * y[0]:.0f}"] = y[0]
     gap = 0.034 * np.diff(axis.get_ylim())[0] / 0.6
     plots.end_labels(axis, 1.015, list(ends.values()), ends, _colours(curves), gap, fontsize=9.5)
-    axis.axhline(goal, color=PALE, linewidth=0.9, linestyle=":")
+    axis.axhline(0.9, color=PALE, linewidth=0.9, linestyle=":")
     axis.set(xlim=(0, 1), xlabel="coverage: share of faces that get an answer", ylabel="accuracy of these")
     return figure
 
@@ -293,11 +284,8 @@ def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", 
     titles = [_TITLES.get(metric, metric) for metric in metrics]
     figure, axes = plots.small_multiples(titles, plots.WIDTH, 3.7, percents="y")
     words = ("PrivateTest\nas it is", "without leaked\npictures", "marked by the\nmajority")
-    shown = {
-        view: text
-        for view, text in zip(VIEWS, words, strict=True)
-        if all(view == "all" or view in record["metrics"] for record in records.values())
-    }
+    in_all = {"all"}.union(set.intersection(*(set(record["metrics"]) for record in records.values())))
+    shown = {view: text for view, text in zip(VIEWS, words, strict=True) if view in in_all}
     for axis, metric in zip(axes, metrics, strict=True):
         moves = _side_by_side(len(records), 0.09)
         for (name, record), move in zip(records.items(), moves, strict=True):
@@ -316,13 +304,8 @@ def views(records: Mapping[str, Mapping], metrics: Iterable[str] = ("accuracy", 
 # --- the whole encoder -----------------------------------------------------------------------------------
 
 #: Stages of the encoder and their colours, in the order of the work.
-STAGES = {
-    "read": "#BDBDBD",
-    "find": "#D55E00",
-    "turn and cut": "#E6A700",
-    "emotion": "#0072B2",
-    "gender": "#56B4E9",
-}
+STAGES = {"read": "#BDBDBD", "find": "#D55E00", "turn and cut": "#E6A700", "emotion": "#0072B2"}
+STAGES |= {"gender": "#56B4E9"}
 
 
 @speaks
@@ -332,15 +315,11 @@ def stages(times: Mapping[str, Mapping[str, float]]) -> Figure:
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, height, frame="bottom")
     rows = {name: [parts.get(stage, 0) for stage in STAGES] for name, parts in times.items()}
     most = max(map(sum, rows.values()))
-
-    def words(value: float, _: int) -> str:
-        return f"{value:.{int(value < 9.95)}f}"
-
+    words = lambda value, _: f"{value:.{int(value < 9.95)}f}"
     plots.stacked_bars(axis, rows, list(STAGES.values()), 0.045 * most, words)
+    style = {"va": "center", "fontsize": 9.5, "weight": "bold", "color": INK}
     for y, total in enumerate(map(sum, rows.values())):
-        axis.text(
-            total + most / 90, y, f"{total:.0f} ms", va="center", fontsize=9.5, weight="bold", color=INK
-        )
+        axis.text(total + most / 90, y, f"{total:.0f} ms", **style)
     axis.set(xlim=(0, 1.13 * most), xlabel="milliseconds of one processor core")
     keys = {stage: plots.SQUARE | {"color": colour} for stage, colour in STAGES.items()}
     plots.legend_below(figure, keys, "outside upper center")
@@ -388,9 +367,8 @@ def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6)
     step = float(np.median(steps)) if len(steps) else 0.1
     means = [tracks[number][1].mean(0) for number in chosen]
     titles = [f"face {n}: {EMOTIONS[m.argmax()]} {m.max():.0%} on average" for n, m in zip(chosen, means)]
-    figure, axes = plots.small_multiples(
-        titles, plots.WIDTH, 1.0 + 1.25 * len(chosen), 1, percents="y", sharex=True
-    )
+    height = 1.0 + 1.25 * len(chosen)
+    figure, axes = plots.small_multiples(titles, plots.WIDTH, height, 1, percents="y", sharex=True)
     colours = COLOUR | {"neutral": "#CFCFCF"}  # as background: what stands out is what is not neutral
     order = ("happy", "surprise", "fear", "sad", "disgust", "angry", "neutral")
     for axis, number in zip(axes, chosen, strict=True):
@@ -401,9 +379,8 @@ def timeline(tracks: Mapping[int, tuple[np.ndarray, np.ndarray]], most: int = 6)
             if len(part) == 1:
                 at, heights = at + step * np.array([-0.5, 0.5]), heights.repeat(2, 1)
             axis.stackplot(at, heights, colors=[colours[name] for name in order], linewidth=0)
-        axis.set(
-            ylim=(0, 1), yticks=(0, 0.5, 1), xlim=(0, max(each[-1] for each, _ in tracks.values()) + step)
-        )
+        end = max(each[-1] for each, _ in tracks.values()) + step
+        axis.set(ylim=(0, 1), yticks=(0, 0.5, 1), xlim=(0, end))
     axes[-1].xaxis.set_major_formatter(lambda at, _: f"{int(at // 60)}:{at % 60:04.1f}".removesuffix(".0"))
     hidden = len(tracks) - len(chosen)
     words = f"; {hidden} that were seen more briefly are not shown" if hidden else ""

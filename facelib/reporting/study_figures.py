@@ -85,19 +85,19 @@ def methods(
 
 
 @speaks
-def stages(record: Mapping, view: str = "all") -> Figure:
+def stages(record: Mapping) -> Figure:
     """The second stages as ``methods`` shows methods, in the order of the study: controls first."""
-    return methods(record, ("accuracy", "balanced_accuracy", "macro_f1", "disgust", "fear"), None, view)
+    return methods(record, ("accuracy", "balanced_accuracy", "macro_f1", "disgust", "fear"), None)
 
 
 @speaks
-def trade(record: Mapping, view: str = "all") -> Figure:
+def trade(record: Mapping) -> Figure:
     """What each arm gains in balanced accuracy (up) and what it pays in accuracy (left), in points.
 
     Bars are 95 % intervals of the differences, long ones cut off; filled where the gain is significant.
     """
     _, rows = _split(record)
-    found = [[change(row, metric, view) for row in rows] for metric in ("accuracy", "balanced_accuracy")]
+    found = [[change(row, metric) for row in rows] for metric in ("accuracy", "balanced_accuracy")]
     x, y = (100 * np.array([value for value, _, _ in changes]) for changes in found)
     xs, ys = (100 * np.array([ends for _, ends, _ in changes]) for changes in found)
     figure, (axis,) = plots.small_multiples(["what each method gains, and what it pays"], plots.WIDTH, 5.6)
@@ -122,14 +122,14 @@ def trade(record: Mapping, view: str = "all") -> Figure:
 
 
 @speaks
-def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Figure:
+def recalls(record: Mapping, names: Iterable[str] = ()) -> Figure:
     """Change in each class's recall (columns) by each arm (rows; all, or those named), in points.
 
     Bold where it is significant after Holm's correction; pale letters where it may be chance.
     """
     names = tuple(names)
     rows = [row for row in _split(record)[1] if not names or row["name"] in names]
-    found = [[change(row, emotion, view) for emotion in EMOTIONS] for row in rows]
+    found = [[change(row, emotion) for emotion in EMOTIONS] for row in rows]
     points = 100 * np.array([[cell[0] for cell in line] for line in found])
     most = max(np.nanmax(np.abs(points)), 1)
     heading = ["change in each class's recall, points (bold: significant)"]
@@ -151,8 +151,8 @@ def recalls(record: Mapping, names: Iterable[str] = (), view: str = "all") -> Fi
 
 
 @speaks
-def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
-    """The ranking of all arms on each of ``VIEWS``, side by side; the ``movers`` that move most are coloured.
+def views(record: Mapping, metric: str = "macro_f1") -> Figure:
+    """The ranking of all arms on each of ``VIEWS``, side by side; the three that move most are coloured.
 
     Neighbours in rank often differ by chance: the numbers, in per cent, say by how much.
     """
@@ -160,8 +160,8 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
     shown = {view: title for view, title in VIEWS.items() if view in rows[0]}
     values = np.array([[find(row, metric, view)[0] for row in rows] for view in shown])  # (v, arms)
     ranks = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
-    moved = np.argsort(-np.ptp(ranks, axis=0), kind="stable")[:movers]
-    heading = [f"{_TITLES[metric]}, per cent, and its ranks; coloured: the {movers} that move most"]
+    moved = np.argsort(-np.ptp(ranks, axis=0), kind="stable")[:3]
+    heading = [f"{_TITLES[metric]}, per cent, and its ranks; coloured: the 3 that move most"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 1.2 + 0.29 * len(rows), frame="none")
     for i, row in enumerate(rows):
         none = row["name"] == "none"
@@ -178,9 +178,8 @@ def views(record: Mapping, metric: str = "macro_f1", movers: int = 3) -> Figure:
             axis.text(len(shown) - 0.8, ranks[-1, i], f"{ranks[-1, i] + 1}", ha="left", **style)
     axis.set_xlim(-1.55, len(shown) - 0.6)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xticks(
-        range(len(shown)), [fill(say(title), 16) for title in shown.values()], fontsize=9.5, weight="bold"
-    )
+    names = [fill(say(title), 16) for title in shown.values()]
+    axis.set_xticks(range(len(shown)), names, fontsize=9.5, weight="bold")
     axis.xaxis.tick_top()
     axis.set_yticks([])
     axis.tick_params(length=0)

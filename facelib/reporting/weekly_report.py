@@ -107,11 +107,7 @@ NETWORKS = ("facelib", "tiny", "baseline", "fer")
 
 
 def build(
-    week: int,
-    lang: str = "fr",
-    authors: Mapping | None = None,
-    date: str | None = None,
-    short: bool = False,
+    week: int, lang: str = "fr", authors: Mapping | None = None, date: str | None = None, short: bool = False
 ) -> tuple[list[Path], list[str]]:
     """Write a week's report as HTML and PDF, whole or not at all.
 
@@ -410,8 +406,7 @@ def _drawn(name: str, records: Mapping[str, Mapping], lang: str) -> bytes:
         "flow": lambda: dataset_figures.label_flow(records["audit"]["metrics"], "FER-2013", lang=lang),
         "plane": lambda: dataset_figures.rare_noisy({"": records["audit"]["metrics"]}, lang=lang),
         "confusions": lambda: confusion_figures.matrices(
-            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")},
-            lang=lang,
+            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")}, lang=lang
         ),
         "recalls": lambda: result_figures.recalls(networks, lang=lang),
         "reliability": lambda: result_figures.reliability(curves(), lang=lang),
