@@ -30,24 +30,16 @@ _K, _SIDE = len(EMOTIONS), EMOTION_SIDE
 _FEAR, _SURPRISE = EMOTIONS.index("fear"), EMOTIONS.index("surprise")
 #: The pairs that the question is about.
 PAIRS = (("fear", "surprise"), ("fear", "sad"))
-BIASES = tuple(np.arange(-20, 21) / 10)
 #: The squares that ``occlusion`` hides: their side and how far one lies from the next, in pixels.
 SQUARE, STRIDE = 8, 4
-#: Parts of a frontal face, as x0, y0, x1, y1 in the pixels of ``draw``'s images.
-PARTS = {
-    "brows": (8, 9, 40, 17),
-    "eyes": (8, 17, 40, 25),
-    "nose": (16, 25, 32, 33),
-    "mouth": (10, 33, 38, 46),
-}
 
 
 # --- networks as functions -------------------------------------------------------------------------------
 
 
-def predictor(model, batch_size: int = 512) -> Predict:
+def predictor(model) -> Predict:
     """A Keras model as a function from inputs to float32 arrays."""
-    return lambda inputs: np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), np.float32)
+    return lambda inputs: np.asarray(model.predict(inputs, batch_size=512, verbose=0), np.float32)
 
 
 def body(model):
@@ -69,19 +61,19 @@ def shares(labels: np.ndarray, predictions: np.ndarray) -> dict:
         return {"counts": counts, "share": counts / totals, "low": low, "high": high}
 
 
-def rivals(labels, predictions, label="fear", first="sad", second="surprise") -> dict:
-    """Of the images with ``label`` that were predicted to be either rival: is it the first more often?
+def rivals(labels, predictions) -> dict:
+    """Of the images of fear that were predicted to be sad or surprise: is it sad more often?
 
-    Gives n (all images with the label), the two counts by name, share (of the first, among the two), its
-    interval and p (exact binomial test of one half): both counts come from the same images, so two intervals
-    side by side would not do.
+    Gives n (all images of fear), the two counts by name, share (of sad, among the two), its interval and p
+    (exact binomial test of one half): both counts come from the same images, so two intervals side by side
+    would not do.
     """
     from scipy.stats import binomtest
 
-    there = labels == EMOTIONS.index(label)
-    a, b = (int((predictions[there] == EMOTIONS.index(name)).sum()) for name in (first, second))
+    fear = metrics.confusion_counts(labels, predictions)[_FEAR].tolist()
+    a, b = fear[EMOTIONS.index("sad")], fear[_SURPRISE]
     p = binomtest(a, a + b).pvalue if a + b else 1.0
-    return {"n": int(there.sum()), first: a, second: b, "p": p, **_share(a, a + b)}
+    return {"n": sum(fear), "sad": a, "surprise": b, "p": p, **_share(a, a + b)}
 
 
 def _share(hits: int, n: int) -> dict:
@@ -128,17 +120,13 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
 
 
 def separability(
-    features: np.ndarray,
-    labels: np.ndarray,
-    pairs: Iterable[tuple[str, str]] = (),
-    folds: int = 5,
-    seed: int = 0,
+    features: np.ndarray, labels: np.ndarray, pairs: Iterable[tuple[str, str]] = (), seed: int = 0
 ) -> dict:
-    """How well a linear classifier of the features tells each two classes apart: cross-validated AUC.
+    """How well a linear classifier of the features tells each two classes apart: AUC in five folds.
 
     A logistic regression (standardised features, C = 0.001) for each pair; every image is scored by the one
     that has not seen it, so features (n, d) must be without copies. pairs: of emotions, none for all. Gives
-    n (7,), area, low, high (7, 7), symmetric, nan where a class has fewer than ``2 * folds`` images.
+    n (7,), area, low, high (7, 7), symmetric, nan where a class has fewer than ten images.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -149,11 +137,11 @@ def separability(
     found = np.full((3, _K, _K), np.nan)
     wanted = [tuple(map(EMOTIONS.index, pair)) for pair in pairs] or itertools.combinations(range(_K), 2)
     for i, j in wanted:
-        if min(counts[i], counts[j]) < 2 * folds:
+        if min(counts[i], counts[j]) < 10:
             continue
         rows = np.flatnonzero((labels == i) | (labels == j))
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, class_weight="balanced"))
-        parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        parts = StratifiedKFold(5, shuffle=True, random_state=seed)
         positive = labels[rows] == i
         scores = cross_val_predict(probe, features[rows], positive, cv=parts, method="decision_function")
         found[:, i, j] = found[:, j, i] = auc(scores, positive)
@@ -219,10 +207,8 @@ def followed(found: Mapping[str, Mapping]):
         cells = []
         for i, j in (tuple(map(EMOTIONS.index, pair)) for pair in pairs):
             value = one["share"][i][j]
-            with_ends = "low" in one and metrics.with_interval(
-                value, (one["low"][i][j], one["high"][i][j]), 0
-            )
-            cells.append(with_ends or f"{value:.0%}")
+            ends = [one[end][i][j] for end in ("low", "high") if end in one]
+            cells.append(metrics.with_interval(value, ends, 0) if ends else f"{value:.0%}")
         table[title] = cells
     return pd.DataFrame(table, [f"{a} → {b}" for a, b in pairs])
 
@@ -242,12 +228,12 @@ def point(labels: np.ndarray, probabilities: np.ndarray, bias=0.0) -> dict:
     return row | metrics.proportion("precision", predicted[_FEAR], predicted.sum())
 
 
-def bias_curve(labels: np.ndarray, probabilities: np.ndarray, biases=BIASES) -> dict:
-    """``point`` for each bias on fear alone: bias, and each of the numbers, as arrays (len(biases),)."""
+def bias_curve(labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """``point`` for each bias from -2 to 2 on fear alone: bias, and each of the numbers, as arrays (41,)."""
+    biases = np.arange(-20, 21) / 10
     rows = [point(labels, probabilities, b * np.eye(_K)[_FEAR]) for b in biases]
-    return {"bias": np.array(biases)} | {
-        name: np.array([row[name] for row in rows]) for name in rows[0] if not name.endswith("interval")
-    }
+    names = [name for name in rows[0] if not name.endswith("interval")]
+    return {"bias": biases} | {name: np.array([row[name] for row in rows]) for name in names}
 
 
 def tuned(data: FerData, public: np.ndarray, private: np.ndarray, seed: int = 0) -> dict:
@@ -266,23 +252,23 @@ def fear_over_surprise(probabilities: np.ndarray) -> np.ndarray:
     return logs[:, _FEAR] - logs[:, _SURPRISE]
 
 
-def occlusion(predict: Predict, images: np.ndarray, score: Callable = fear_over_surprise) -> np.ndarray:
-    """How much each square of an image speaks for a high score: (n, 11, 11).
+def occlusion(predict: Predict, images: np.ndarray) -> np.ndarray:
+    """How much each square of images (n, 48, 48) uint8 speaks for fear against surprise: (n, 11, 11).
 
-    images (n, 48, 48) uint8; score: probabilities (n, 7) -> (n,). Each square in turn is filled with the
-    mean gray of its own image; what the score *loses* is the square's share in it (Zeiler & Fergus 2014,
-    arXiv:1311.2901). Positive: it spoke for fear; negative: for surprise. A covered image is itself one that
-    the network never saw, so trust means over many faces, not one.
+    Each square in turn is filled with the mean gray of its own image; what ``fear_over_surprise`` *loses* is
+    the square's share in it (Zeiler & Fergus 2014, arXiv:1311.2901). Positive: it spoke for fear; negative:
+    for surprise. A covered image is itself one that the network never saw, so trust means over many faces,
+    not one.
     """
     inputs = emotion_inputs(images)
     gray = inputs.mean((1, 2, 3))[:, None, None, None]
     corners = range(0, _SIDE - SQUARE + 1, STRIDE)
-    whole = score(predict(inputs))
+    whole = fear_over_surprise(predict(inputs))
     maps = np.empty((len(images), len(corners), len(corners)))
     for (row, y), (column, x) in itertools.product(enumerate(corners), repeat=2):
         hidden = inputs.copy()
         hidden[:, y : y + SQUARE, x : x + SQUARE] = gray
-        maps[:, row, column] = whole - score(predict(hidden))
+        maps[:, row, column] = whole - fear_over_surprise(predict(hidden))
     return maps
 
 
@@ -294,12 +280,6 @@ def to_pixels(maps: np.ndarray) -> np.ndarray:
         sums[..., y : y + SQUARE, x : x + SQUARE] += maps[..., row, column, None, None]
         covered[y : y + SQUARE, x : x + SQUARE] += 1
     return sums / covered
-
-
-def by_part(maps: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean of maps (n, 11, 11) over each of ``PARTS``: name -> (n,)."""
-    pixels = to_pixels(maps)
-    return {name: pixels[:, y0:y1, x0:x1].mean((1, 2)) for name, (x0, y0, x1, y1) in PARTS.items()}
 
 
 def draw(units: Sequence[dict], persons: Iterable[int]) -> np.ndarray:
@@ -336,9 +316,9 @@ def matched_faces(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images, np.where(fear, _FEAR, _SURPRISE)
 
 
-def way(units: Iterable[str], share: float, start: str = "surprise", end: str = "fear") -> dict[str, float]:
-    """The expression ``start`` with these units a share of the way to their strength in ``end``."""
-    a, b = PROTOTYPES[start], PROTOTYPES[end]
+def way(units: Iterable[str], share: float) -> dict[str, float]:
+    """The expression of surprise with these units a share of the way to their strength in fear."""
+    a, b = PROTOTYPES["surprise"], PROTOTYPES["fear"]
     return {**a, **{unit: (1 - share) * a.get(unit, 0) + share * b.get(unit, 0) for unit in units}}
 
 
@@ -348,17 +328,15 @@ def ladder(predict: Predict, steps: Sequence[dict], persons: Iterable[int]) -> n
     return predict(emotion_inputs(images.reshape(-1, _SIDE, _SIDE))).reshape(*images.shape[:2], _K)
 
 
-def unit_shares(
-    predict: Predict, persons: Iterable[int], start: str = "surprise", end: str = "fear"
-) -> dict[str, dict]:
-    """What each action unit contributes when one expression becomes another: Shapley values (1953).
+def unit_shares(predict: Predict, persons: Iterable[int]) -> dict[str, dict]:
+    """What each action unit contributes when surprise becomes fear: Shapley values (1953).
 
     The units in which the prototypes differ are switched from the one's strength to the other's in all
     combinations; a unit's value is what switching it adds to ``fear_over_surprise``, averaged over all orders
     in which they can be switched, so that the values add up to the whole difference. Gives for each unit
     "from", "to" (strengths), value (mean over the persons), interval, and each (persons,).
     """
-    a, b = PROTOTYPES[start], PROTOTYPES[end]
+    a, b = PROTOTYPES["surprise"], PROTOTYPES["fear"]
     names = sorted({*a, *b}, key=lambda unit: int(unit[2:]))
     names = [unit for unit in names if a.get(unit, 0.0) != b.get(unit, 0.0)]
     m, codes = len(names), range(2 ** len(names))
@@ -396,7 +374,7 @@ def suspects(found: Mapping) -> dict[str, dict[str, str]]:
         i, j = EMOTIONS.index(a), EMOTIONS.index(b)
         label, majority = (found["views"][name] for name in ("label", "majority"))
         person = found["people"]["share"][i][j]
-        by_label, by_majority = label["share"][i][j], majority["share"][i][j]
+        by_majority = majority["share"][i][j]
         blame = []
         if majority["high"][i][j] < label["low"][i][j]:
             blame.append("the labels")
@@ -404,10 +382,10 @@ def suspects(found: Mapping) -> dict[str, dict[str, str]]:
             blame.append("the faces")
         if person < 0.75 * by_majority:
             blame.append("the network")
+        shown = "{:.0%} [{:.0%} to {:.0%}]"
         table[f"{a} → {b}"] = {
-            "against the label": f"{by_label:.0%} [{label['low'][i][j]:.0%} to {label['high'][i][j]:.0%}]",
-            "against the majority": f"{by_majority:.0%} [{majority['low'][i][j]:.0%} to "
-            f"{majority['high'][i][j]:.0%}]",
+            "against the label": shown.format(*(label[key][i][j] for key in ("share", "low", "high"))),
+            "against the majority": shown.format(*(majority[key][i][j] for key in ("share", "low", "high"))),
             "one annotator": f"{person:.0%}",
             "AUC by the majority": f"{found['relabelled']['majority']['area'][i][j]:.2f}",
             "verdict": " and ".join(blame),
