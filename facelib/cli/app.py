@@ -82,17 +82,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _analyze_parser(commands) -> None:
-    parser = command(
-        commands,
-        "analyze",
-        analyze,
+    parser = command(commands, "analyze", analyze,
         "find faces in pictures or films and read emotion and apparent gender",
         "  facelib analyze photo.jpg\n"
         "  facelib analyze holidays/ --csv faces.csv --draw annotated/\n"
         "  facelib analyze holidays/ --detector yunet --json > faces.jsonl\n"
         "  facelib analyze archive/ --csv faces.csv --scheduler tcp://10.0.0.1:8786\n"
-        "  facelib analyze film.mp4 --csv faces.csv --plot emotions.png --draw annotated/",
-    )
+        "  facelib analyze film.mp4 --csv faces.csv --plot emotions.png --draw annotated/")  # fmt: skip
     parser.add_argument("pictures", nargs="+", metavar="IMAGE|FOLDER|FILM",
         help="folders are searched in full for pictures; a quoted '*.jpg' is expanded")  # fmt: skip
     output = parser.add_mutually_exclusive_group()
@@ -119,8 +115,7 @@ def _analyze_parser(commands) -> None:
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
     parser.add_argument("--min-confidence", type=fraction, default=0.5, metavar="P",
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
-    shared(parser, "--batch-size", default=64,
-        help="faces that go through the networks together")  # fmt: skip
+    shared(parser, "--batch-size", default=64, help="faces that go through the networks together")
     films.add_options(parser)
 
 
@@ -184,13 +179,10 @@ def analyze(arguments: argparse.Namespace) -> int:
 
 
 def _summary(faces: int, pictures: int, without: int, faults: int, others: str) -> str:
-    return (
-        f"{faces} faces in {pictures} pictures"
-        + f" ({without} without a face)" * bool(without)
-        + f"; {faults} faults, named above" * bool(faults)
-        + f"; passed over, no readable pictures: {others}" * bool(others)
-        + " (`pip install 'facelib[heic]'` reads .heic)" * (".heic" in others)
-    )
+    said = f"{faces} faces in {pictures} pictures" + f" ({without} without a face)" * bool(without)
+    said += f"; {faults} faults, named above" * bool(faults)
+    said += f"; passed over, no readable pictures: {others}" * bool(others)
+    return said + " (`pip install 'facelib[heic]'` reads .heic)" * (".heic" in others)
 
 
 def _hints(
@@ -224,17 +216,13 @@ def _is_same(path: str | os.PathLike, output: str) -> bool:
 
 
 def _generate_parser(commands) -> None:
-    parser = command(
-        commands,
-        "generate",
-        generate,
+    parser = command(commands, "generate", generate,
         "generate faces of people who do not exist, with the emotion that is asked for",
         "  facelib generate --emotion fear -n 16 -o fear.png\n"
         "  facelib generate --emotion happy=2 surprise=1 --seed 3 -o happily-surprised.png\n"
         "  facelib generate --emotion all -n 12 -o sheet.png          (a row for each emotion)\n"
         "  facelib generate --emotion neutral --to angry -n 24 -o anger.gif\n"
-        "The same seed, with all else the same as well, gives the same faces.",
-    )
+        "The same seed, with all else the same as well, gives the same faces.")  # fmt: skip
     shared(parser, "--emotion", help=SHARED["--emotion"]["help"] + "; or all")
     parser.add_argument("--to", nargs=1, metavar="NAME", help="-n steps from one emotion to this one")
     parser.add_argument("-n", type=positive, default=16, metavar="N", help="faces (default 16)")
@@ -308,17 +296,12 @@ def _shares(words: list[str]) -> dict[str, float]:
 
 
 def _edit_parser(commands) -> None:
-    parser = command(
-        commands,
-        "edit",
-        edit,
-        "give the faces of a photograph another expression",
+    parser = command(commands, "edit", edit, "give the faces of a photograph another expression",
         "  facelib edit photo.jpg --emotion happy -o happier.png              (the faces, before and after)\n"
         "  facelib edit photo.jpg --emotion happy --blend -o happier.jpg      (the whole photograph)\n"
         "  facelib edit photo.jpg --emotion surprise --strength 0.8 -o face.gif   (from one to the other)\n"
         "Expect a caricature: the emotion is plain, the likeness suffers; --strength 0.4 is milder.\n"
-        "Ask the people first.",
-    )
+        "Ask the people first.")  # fmt: skip
     parser.add_argument("picture", metavar="IMAGE")
     shared(parser, "--emotion")
     parser.add_argument("--strength", type=fraction, default=0.5, metavar="S",
@@ -365,33 +348,21 @@ def edit(arguments: argparse.Namespace) -> int:
 
 
 def _data_parser(commands) -> None:
-    parser = command(
-        commands,
-        "data",
-        data_info,
-        "get, import and describe data sets and published networks",
-        "  facelib data info\n  facelib data fetch yunet\n  facelib data import ~/Downloads/fer2013.csv",
-    )
+    parser = command(commands, "data", data_info, "get, import and describe data sets and published networks",
+        "  facelib data info\n  facelib data fetch yunet\n  facelib data import ~/Downloads/fer2013.csv"
+    )  # fmt: skip
     parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    fetch = command(
-        parts,
-        "fetch",
-        data_fetch,
-        "download a published file and verify it",
-        "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)",
-    )
+    fetch = command(parts, "fetch", data_fetch, "download a published file and verify it",
+        "  facelib data fetch yunet\n  facelib data fetch fer2013        (needs `pip install facelib[data]`)"
+    )  # fmt: skip
     fetch.add_argument("name", nargs="?", default="fer2013",
         choices=["yunet", "deepface-emotion", "deepface-gender", "sface", "fer2013"],
         help="yunet: face detector; deepface-…: its networks; sface: for compare; fer2013 (default): "
         "the data set")  # fmt: skip
-    importing = command(
-        parts,
-        "import",
-        data_import,
+    importing = command(parts, "import", data_import,
         "read FER-2013 in any of its forms and keep a compact copy",
         "  facelib data import ~/Downloads/fer2013.csv\n"
-        "  facelib data import archive.zip --ferplus fer2013new.csv",
-    )
+        "  facelib data import archive.zip --ferplus fer2013new.csv")  # fmt: skip
     importing.add_argument("path", help="fer2013.csv, an archive of it, Kaggle's folders, or a parquet file")
     importing.add_argument("--ferplus", metavar="FILE", help="the FER+ votes, fer2013new.csv")
     command(parts, "info", data_info, "say which data is here, and what is missing", "  facelib data info")

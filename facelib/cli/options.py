@@ -17,13 +17,9 @@ from facelib.errors import AMOUNT, COSINE, FRACTION, NATURAL, POSITIVE, SECONDS,
 
 def command(commands, name: str, run: Callable, summary: str, examples: str) -> argparse.ArgumentParser:
     """A command's parser; ``run`` gets what was parsed and returns the exit code."""
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = {"help": summary, "description": summary[0].upper() + summary[1:] + "."}
+    about |= {"epilog": "examples:\n" + examples, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = commands.add_parser(name, **about)
     parser.set_defaults(command=run)
     return parser
 
@@ -52,20 +48,9 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span, seconds, cosine, side = map(
-    _typed,
-    (
-        FRACTION,
-        AMOUNT,
-        POSITIVE,
-        NATURAL,
-        Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"),
-        _span,
-        SECONDS,
-        COSINE,
-        SIDE,
-    ),
-)
+fraction, amount, positive, natural = map(_typed, (FRACTION, AMOUNT, POSITIVE, NATURAL))
+span, seconds, cosine, side = map(_typed, (_span, SECONDS, COSINE, SIDE))
+magnification = _typed(Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"))
 
 
 # --- options that several commands have --------------------------------------------------------------------

@@ -203,9 +203,8 @@ def _table() -> Write:
             x, y, w, h = face.box
             emotion = f"{face.emotion} {face.emotions[face.emotion]:.0%}"
             gender = f"{face.gender} {face.genders[face.gender]:.0%}"
-            tqdm.write(
-                f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}  {emotion:<14} {gender}"
-            )
+            box = f"{name:<32} {x:>5} {y:>5} {w:>5} {h:>5} {face.confidence:>5.2f}"
+            tqdm.write(f"{box}  {emotion:<14} {gender}")
 
     return write
 

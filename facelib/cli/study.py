@@ -32,14 +32,10 @@ def _print_json(found) -> None:
 
 
 def _audit_parser(commands) -> None:
-    parser = command(
-        commands,
-        "audit",
-        audit,
+    parser = command(commands, "audit", audit,
         "say which classes of a data set are rare or noisy, and what is copied, and write reports/metrics",
         "  facelib audit --dataset toy       (synthetic faces: compared with their truth)\n"
-        "  facelib audit --dataset fer2013   (half a minute)",
-    )
+        "  facelib audit --dataset fer2013   (half a minute)")  # fmt: skip
     shared(parser, "--dataset")
     shared(parser, "--json")
 
@@ -62,21 +58,17 @@ def audit(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_parser(commands) -> None:
-    parser = command(
-        commands,
-        "evaluate",
-        evaluate,
+    parser = command(commands, "evaluate", evaluate,
         "measure networks, side by side if there are several, and write reports/metrics",
         "  facelib evaluate emotion --split PrivateTest\n"
         "  facelib evaluate emotion --model facelib tiny baseline fer\n"
         "  facelib evaluate emotion --speed --model facelib tiny fer\n"
         "  facelib evaluate gender --data utkface64.parquet\n"
         "  facelib evaluate vqvae                             (what coding leaves of PrivateTest)\n"
-        "  facelib evaluate generator --dataset fer2013       (a quarter of an hour; needs the package fer)",
-    )
-    parser.add_argument(
-        "task", nargs="?", default="emotion", choices=["emotion", "gender", "vqvae", "generator"]
-    )
+        "  facelib evaluate generator --dataset fer2013       (a quarter of an hour; needs the package fer)"
+    )  # fmt: skip
+    tasks = ["emotion", "gender", "vqvae", "generator"]
+    parser.add_argument("task", nargs="?", default=tasks[0], choices=tasks)
     shared(parser, "--dataset")
     shared(parser, "--data", note="gender only")
     parser.add_argument("--split", choices=["Training", "PublicTest", "PrivateTest"],
@@ -122,7 +114,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_generator(arguments: argparse.Namespace) -> int:
-
     from facelib import paths
     from facelib.models.generator import load_generator, load_network, weights_file
     from facelib.study import evaluate_generator
@@ -193,17 +184,10 @@ def experiment(arguments: argparse.Namespace) -> int:
 
         print(evaluate_networks.beyond_votes(data, arguments.model or "facelib"))
         return 0
-    path = experiments.record(
-        arguments.task,
-        data,
-        Path(arguments.output) if arguments.output else paths.runs(),
-        methods=arguments.arms or (),
-        seeds=arguments.seeds or 3,
-        epochs=arguments.epochs,
-        fast=arguments.fast,
-        progress=lambda line: print(line, flush=True),
-        jobs=arguments.jobs or 1,
-    )
+    options = {"methods": arguments.arms or (), "seeds": arguments.seeds or 3, "epochs": arguments.epochs}
+    options |= {"fast": arguments.fast, "jobs": arguments.jobs or 1}
+    output, progress = Path(arguments.output or paths.runs()), lambda line: print(line, flush=True)
+    path = experiments.record(arguments.task, data, output, progress=progress, **options)
     print(experiments.table(path))
     print(f"written: {path}", file=sys.stderr)
     return 0
@@ -223,19 +207,13 @@ def _confusion(data, name: str) -> int:
 
 
 def _run_parser(commands) -> None:
-    parser = command(
-        commands,
-        "run",
-        run,
-        "execute the notebooks and keep the results",
+    parser = command(commands, "run", run, "execute the notebooks and keep the results",
         "  facelib run\n"
         "  facelib run 01-deepface-pipeline --param seed=1\n"
         "  facelib run -j 2 --resume                        (only what has changed since)\n"
-        "  facelib run --parameters full.yml --timeout 7200 --memory 8",
-    )
-    parser.add_argument(
-        "notebooks", nargs="*", metavar="NOTEBOOK", help="names or numbers; none: all of them"
-    )
+        "  facelib run --parameters full.yml --timeout 7200 --memory 8")  # fmt: skip
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK",
+        help="names or numbers; none: all of them")  # fmt: skip
     _notebook_options(parser)
     shared(parser, "--jobs")
     parser.add_argument("--resume", action="store_true",
@@ -252,33 +230,29 @@ def _notebook_options(parser: argparse.ArgumentParser) -> None:
         help="a notebook that uses more, with all its processes, is ended")  # fmt: skip
 
 
+def _limits(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """A notebook's limits, of time and of memory, in seconds and bytes."""
+    return {"timeout": arguments.timeout, "memory": arguments.memory and arguments.memory * 1e9}
+
+
 def run(arguments: argparse.Namespace) -> int:
     from facelib.batch import runner
 
     chosen = parameters(arguments.param, arguments.parameters)
     if arguments.dataset != "auto":
         chosen["dataset"] = arguments.dataset
-    return runner.run(
-        arguments.notebooks,
-        chosen,
-        arguments.timeout,
-        jobs=arguments.jobs,
-        memory=arguments.memory and arguments.memory * 1e9,
-        resume=arguments.resume,
-    )
+    options = {"jobs": arguments.jobs, "resume": arguments.resume}
+    return runner.run(arguments.notebooks, chosen, **_limits(arguments), **options)
 
 
 def _sweep_parser(commands) -> None:
-    parser = command(
-        commands,
-        "sweep",
-        sweep,
+    parser = command(commands, "sweep", sweep,
         "run a notebook for every combination of parameters, and put what it records in one table",
         "  facelib sweep 04 --param seed=0..4 --param n_faces=1500,6000\n"
         "  facelib sweep 04 --parameters grid.yml --workers 4\n"
         "  facelib sweep 04 --param seed=0..99 --scheduler tcp://10.0.0.1:8786\n"
-        "A killed sweep, called again, runs only what is missing. Needs `pip install facelib[cluster]`.",
-    )
+        "A killed sweep, called again, runs only what is missing. Needs `pip install facelib[cluster]`."
+    )  # fmt: skip
     parser.add_argument("notebook", metavar="NOTEBOOK", help="name or number")
     _notebook_options(parser)
     parser.add_argument("--workers", type=positive, default=2, metavar="N",
@@ -295,31 +269,21 @@ def sweep(arguments: argparse.Namespace) -> int:
     axes = grid(arguments.param, arguments.parameters)
     if arguments.dataset != "auto":
         axes["dataset"] = [arguments.dataset]
-    return batch_sweep.sweep(
-        arguments.notebook,
-        axes,
-        workers=arguments.workers,
-        scheduler=arguments.scheduler,
-        output=arguments.output and Path(arguments.output),
-        timeout=arguments.timeout,
-        memory=arguments.memory and arguments.memory * 1e9,
-    )
+    options = {"workers": arguments.workers, "scheduler": arguments.scheduler}
+    output = arguments.output and Path(arguments.output)
+    return batch_sweep.sweep(arguments.notebook, axes, output=output, **options, **_limits(arguments))
 
 
 # --- report -------------------------------------------------------------------------------------------
 
 
 def _report_parser(commands) -> None:
-    parser = command(
-        commands,
-        "report",
-        report,
+    parser = command(commands, "report", report,
         "write the weekly reports, as HTML and PDF, from reports/metrics and reports/figures",
         "  facelib report                                   (both weeks, in French)\n"
         "  facelib report --week 2 --lang en\n"
         "  facelib report --short\n"
-        "  facelib report --week 3 --authors us.yml --date 2026-12-04",
-    )
+        "  facelib report --week 3 --authors us.yml --date 2026-12-04")  # fmt: skip
     parser.add_argument("--week", type=int, choices=[2, 3], help="default: both")
     parser.add_argument("--lang", default="fr", choices=["fr", "en"])
     parser.add_argument("--authors", metavar="FILE", help="default reports/authors.yml, which says how")
