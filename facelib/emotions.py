@@ -90,7 +90,7 @@ class FerData:
     def whole(self) -> Split:
         """The three splits as one, in FER-2013's order."""
         columns = ([getattr(split, name) for _, split in self] for name in ("images", "labels", "votes"))
-        return Split(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        return Split(*(None if any(x is None for x in each) else np.concatenate(each) for each in columns))
 
     @property
     def option(self) -> str:

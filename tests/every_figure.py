@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import pandas as pd
 import skimage.data
 
 from facelib.data.synthetic_faces import load_toyfaces
@@ -53,6 +52,10 @@ def confusion(name: str) -> dict:
     found = read("03-confusion-fer2013")["metrics"]
     for key in name.split("/"):
         found = found[key]
+    return found
+
+
+def twice(found) -> dict:
     return {"synthetic faces": found, "FER-2013": found}
 
 
@@ -64,21 +67,17 @@ def face() -> Face:
 
 
 def blocks() -> dict:
+    """Networks as stages: name, side, channels, parameters."""
     emotion = [
-        ("input", 48, 1, 0),
-        ("conv 5", 44, 64, 1664),
-        ("conv 3", 18, 64, 36928),
-        ("conv 3", 16, 64, 36928),
-    ]
-    emotion += [("conv 3", 5, 128, 73856), ("conv 3", 3, 128, 147584), ("dense", 1, 1024, 132096)]
-    emotion += [("dense", 1, 1024, 1049600), ("dense", 1, 7, 7175)]
-    vgg = [("input", 224, 3, 0), ("2 × conv 3", 112, 64, 38720), ("2 × conv 3", 56, 128, 221440)]
-    vgg += [
-        ("3 × conv 3", 28, 256, 1475328),
-        ("3 × conv 3", 14, 512, 5899776),
-        ("3 × conv 3", 7, 512, 7079424),
-    ]
-    vgg += [("conv 7", 1, 4096, 102764544), ("conv 1", 1, 4096, 16781312), ("conv 1", 1, 2, 8194)]
+        ("input", 48, 1, 0), ("conv 5", 44, 64, 1664), ("conv 3", 18, 64, 36928), ("conv 3", 16, 64, 36928),
+        ("conv 3", 5, 128, 73856), ("conv 3", 3, 128, 147584), ("dense", 1, 1024, 132096),
+        ("dense", 1, 1024, 1049600), ("dense", 1, 7, 7175),
+    ]  # fmt: skip
+    vgg = [
+        ("input", 224, 3, 0), ("2 × conv 3", 112, 64, 38720), ("2 × conv 3", 56, 128, 221440),
+        ("3 × conv 3", 28, 256, 1475328), ("3 × conv 3", 14, 512, 5899776), ("3 × conv 3", 7, 512, 7079424),
+        ("conv 7", 1, 4096, 102764544), ("conv 1", 1, 4096, 16781312), ("conv 1", 1, 2, 8194),
+    ]  # fmt: skip
     return {"DeepFace's emotion network": emotion, "VGG-Face, its gender network": vgg}
 
 
@@ -95,29 +94,6 @@ def ladders() -> dict:
     path /= path.sum(-1, keepdims=True)
     return {"AU4 and AU20 together": (steps, path, faces(3)), "AU4 alone": (steps, path, faces(3)),
             "AU20 alone": (steps, path, faces(3))}  # fmt: skip
-
-
-def trade() -> dict:
-    bias = np.linspace(-2, 3, 26)
-    recall = 1 / (1 + np.exp(-bias))
-    curve = {
-        "bias": bias,
-        "fear_recall": recall,
-        "surprise_recall": 0.9 - 0.4 * recall,
-        "precision": 0.9 - 0.6 * recall,
-    }
-    one = {"fear_recall": 0.5, "surprise_recall": 0.7, "precision": 0.6, "fear_interval": (0.45, 0.55),
-           "surprise_interval": (0.66, 0.74), "precision_interval": (0.55, 0.65)}  # fmt: skip
-    both = {"before": one, "after": one | {"fear_recall": 0.62, "surprise_recall": 0.65, "precision": 0.53}}
-    return {"synthetic faces": (curve, both), "FER-2013": (curve, both)}
-
-
-def units() -> dict:
-    names = ("AU1", "AU2", "AU4", "AU5", "AU20", "AU26")
-    return {
-        name: {"from": 0.2, "to": 0.9, "value": value, "interval": (value - 0.2, value + 0.2)}
-        for name, value in zip(names, (-0.3, -0.5, 1.2, 0.4, 0.9, -0.8), strict=True)
-    }
 
 
 def steadiness() -> dict:
@@ -148,7 +124,7 @@ EVERY = {
         ["what DeepFace searches", "what there was to search"],
     ),
     "panels": lambda: plots.panels(
-        [*faces(5)], ["a face", "a quarter", "halfway", "three quarters", "another face"]
+        faces(5), ["a face", "a quarter", "halfway", "three quarters", "another face"]
     ),
     "network_diagrams": lambda: plots.network_diagrams(blocks()),
     "stage_costs": lambda: plots.stage_costs(costs(), counted=["gender: VGG-Face"]),
@@ -171,38 +147,30 @@ EVERY = {
     "leaks": lambda: dataset_figures.leaks(audits()),
     "twins": lambda: dataset_figures.twins(audits()["FER-2013"], "FER-2013"),
     "quality": lambda: dataset_figures.quality_distributions(
-        pd.DataFrame(
-            {"label": toy().train.labels, "constant": False}
-            | dataset_audit.quality(toy().train.images).to_dict("list")
-        ),
+        dataset_audit.quality(toy().train.images).assign(label=toy().train.labels, constant=False),
         "synthetic faces",
         audits()["FER-2013"],
         "FER-2013",
     ),
-    "matrices": lambda: confusion_figures.matrices(confusion("confusion")),
+    "matrices": lambda: confusion_figures.matrices(twice(confusion("confusion"))),
     "directions": lambda: confusion_figures.directions(
-        confusion("confusion"), [("fear", "surprise"), ("surprise", "fear"), ("fear", "sad"), ("sad", "fear")]
+        twice(confusion("confusion")),
+        [("fear", "surprise"), ("surprise", "fear"), ("fear", "sad"), ("sad", "fear")],
     ),
     "projections": lambda: confusion_figures.projections(
         dict.fromkeys(("PCA", "t-SNE"), RNG.normal(size=(300, 2))), RNG.integers(0, 7, 300)
     ),
-    "neighbour_labels": lambda: confusion_figures.neighbour_labels(confusion("features/neighbours")),
-    "pair_areas": lambda: confusion_figures.pair_areas(confusion("features/separability")),
-    "hidden": lambda: confusion_figures.hidden(
-        {"synthetic faces": {"fear": RNG.normal(size=(11, 11)), "surprise": RNG.normal(size=(11, 11))}},
-        faces(1)[0],
-    ),
+    "neighbour_labels": lambda: confusion_figures.neighbour_labels(twice(confusion("features/neighbours"))),
+    "pair_areas": lambda: confusion_figures.pair_areas(twice(confusion("features/separability"))),
+    "hidden": lambda: confusion_figures.hidden({"FER-2013": confusion("occlusion")}, faces(1)[0]),
     "ladders": lambda: confusion_figures.ladders(ladders()),
-    "units": lambda: confusion_figures.units(units()),
+    "units": lambda: confusion_figures.units(confusion("units")),
     "sides": lambda: confusion_figures.sides(
-        {
-            "FER-2013": {
-                "fear → surprise": {"n": 60, "with_answer": 40, "neither": 12, "with_label": 8},
-                "fear → sad": {"n": 80, "with_answer": 45, "neither": 20, "with_label": 15},
-            }
-        }
+        {"FER-2013": {a.replace("_to_", " → "): v["majority"] for a, v in confusion("verdicts").items()}}
     ),
-    "confusion-trade": lambda: confusion_figures.trade(trade()),
+    "confusion-trade": lambda: confusion_figures.trade(
+        twice((confusion("bias/curve"), confusion("bias/tuned")))
+    ),
     "faces": lambda: generator_figures.faces({name: faces(10) for name in EMOTIONS}),
     "faces-large": lambda: generator_figures.faces(
         {"as it was": faces(4), "written and read": faces(4)}, enlarge=3
@@ -223,12 +191,7 @@ EVERY = {
         {e: (faces(1)[0], RNG.random((6, 6))) for e in EMOTIONS[:4]}
     ),
     "read_and_drawn": lambda: generator_figures.read_and_drawn(
-        {
-            "pixels": (40.0, 0.6),
-            "trained for pixels": (27.0, 0.4),
-            "the same, untrained": (16.0, 0.3),
-            "trained for emotion": (20.0, 0.62),
-        },
+        {"pixels": (40, 0.6), "the same, untrained": (16, 0.3), "trained for emotion": (20, 0.62)},
         arrow=("the same, untrained", "trained for emotion"),
     ),
     "agreement": lambda: generator_figures.agreement(read("08-generator-fer2013")),

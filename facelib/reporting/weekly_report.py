@@ -22,6 +22,7 @@ from pathlib import Path
 from facelib import paths
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
+from facelib.language import speaks
 from facelib.models import registry
 from facelib.study import metrics
 
@@ -126,10 +127,8 @@ def build(
         from facelib.reporting import markup  # needs babel and markdown-it-py
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: run `pip install 'facelib[notebooks]'`") from None
-    words, references = (
-        yaml.safe_load((TEMPLATES / f"{name}.yml").read_text(encoding="utf-8"))
-        for name in (lang, "references")
-    )
+    texts = ((TEMPLATES / f"{name}.yml").read_text(encoding="utf-8") for name in (lang, "references"))
+    words, references = map(yaml.safe_load, texts)
     records = gather(week)
     for study in {"imbalance", "two_stage", "helped"} & set(records):
         for row in records[study]["metrics"]["rows"]:
@@ -137,9 +136,8 @@ def build(
     stale = {name: why for name in records if (why := _stale(SOURCES[name], records[name], words))}
     environment = _environment(words, lang)
     try:
-        text = environment.get_template(f"week-{week}.{lang}.md").render(
-            _context(records, words), short=short
-        )
+        template = environment.get_template(f"week-{week}.{lang}.md")
+        text = template.render(_context(records, words), short=short)
         document = markup.parse(text, short)
         names = [block.fields["figure"] for block in document.blocks if block.kind == "figure"]
         pictures = {name: _picture(name, records, lang) for name in names}
@@ -224,9 +222,8 @@ def _printed(environment, page: Mapping) -> list[bytes]:
                 options = {"ignore_system_fonts": own, "pdf_standards": ["ua-1"]}
                 return [files[0], typst.compile(source, root=folder, **options)]
             except RuntimeError as error:
-                why = re.sub(
-                    r".*the text .(.+). could not be displayed.*", r"no font here has \1", str(error)
-                )
+                lacking = r".*the text .(.+). could not be displayed.*"
+                why = re.sub(lacking, r"no font here has \1", str(error))
     raise InputError(f"{why.splitlines()[0]}: install a font that has it, or spell the names otherwise")
 
 
@@ -356,9 +353,8 @@ def _authors(given: Mapping, words: Mapping) -> dict:
     try:
         dates = {int(week): datetime.date.fromisoformat(str(day)).isoformat() for week, day in dates.items()}
     except (AttributeError, TypeError, ValueError):
-        raise InputError(
-            "the file of authors wants `dates:` as in {2: 2026-12-04}, a day for a week"
-        ) from None
+        wanted = "`dates:` as in {2: 2026-12-04}, a day for a week"
+        raise InputError(f"the file of authors wants {wanted}") from None
     return {"people": people, "names": names, "lines": lines, "dates": dates}
 
 
@@ -368,7 +364,7 @@ def _authors(given: Mapping, words: Mapping) -> dict:
 def _picture(name: str, records: Mapping[str, Mapping], lang: str) -> tuple[str, bytes]:
     """A picture of the report, its type and its bytes: drawn anew from the metrics, or from its file."""
     if name not in SOURCES:
-        return "image/svg+xml", _drawn(name, records, lang)
+        return "image/svg+xml", _drawn(name, records, lang=lang)
     from PIL import Image
 
     kept, place = io.BytesIO(), SOURCES[name].path
@@ -380,10 +376,10 @@ def _picture(name: str, records: Mapping[str, Mapping], lang: str) -> tuple[str,
     return "image/jpeg", kept.getvalue()
 
 
-def _drawn(name: str, records: Mapping[str, Mapping], lang: str) -> bytes:
+@speaks
+def _drawn(name: str, records: Mapping[str, Mapping]) -> bytes:
     """A figure of the laboratory as SVG, its words in the report's language."""
     import matplotlib
-    import numpy as np
 
     from facelib.reporting import (
         confusion_figures,
@@ -395,26 +391,21 @@ def _drawn(name: str, records: Mapping[str, Mapping], lang: str) -> bytes:
 
     networks = {key: records[key] for key in NETWORKS if key in records}
 
-    def shares(model: str) -> dict:
-        counts = np.array(records[model]["metrics"]["confusion"], float)
-        return {"counts": counts, "share": counts / np.maximum(counts.sum(1, keepdims=True), 1)}
-
-    def curves() -> dict:
-        return {key: record["metrics"]["reliability"] for key, record in networks.items()}
-
+    found = {key: record["metrics"] for key, record in records.items() if "metrics" in record}
+    titles = {result_figures.NETWORKS[key][0]: key for key in ("baseline", "facelib")}
+    two = {title: {"counts": found[key]["confusion"]} for title, key in titles.items()}
+    curves = {key: found[key]["reliability"] for key in networks}
     figure = {
-        "flow": lambda: dataset_figures.label_flow(records["audit"]["metrics"], "FER-2013", lang=lang),
-        "plane": lambda: dataset_figures.rare_noisy({"": records["audit"]["metrics"]}, lang=lang),
-        "confusions": lambda: confusion_figures.matrices(
-            {result_figures.title(model): shares(model) for model in ("baseline", "facelib")}, lang=lang
-        ),
-        "recalls": lambda: result_figures.recalls(networks, lang=lang),
-        "reliability": lambda: result_figures.reliability(curves(), lang=lang),
-        "overview": lambda: result_figures.overview(networks, records.get("speed"), lang=lang),
-        "cures": lambda: study_figures.methods(records["imbalance"], lang=lang),
-        "stages": lambda: study_figures.stages(records["two_stage"], lang=lang),
-        "forgetting": lambda: study_figures.forgetting(records["two_stage"], lang=lang),
-        "agreement": lambda: generator_figures.agreement(records["generator"], lang=lang),
+        "flow": lambda: dataset_figures.label_flow(found["audit"], "FER-2013"),
+        "plane": lambda: dataset_figures.rare_noisy({"": found["audit"]}),
+        "confusions": lambda: confusion_figures.matrices(two),
+        "recalls": lambda: result_figures.recalls(networks),
+        "reliability": lambda: result_figures.reliability(curves),
+        "overview": lambda: result_figures.overview(networks, records.get("speed")),
+        "cures": lambda: study_figures.methods(records["imbalance"]),
+        "stages": lambda: study_figures.stages(records["two_stage"]),
+        "forgetting": lambda: study_figures.forgetting(records["two_stage"]),
+        "agreement": lambda: generator_figures.agreement(records["generator"]),
     }[name]()
     kept = io.BytesIO()
     # The salt replaces matplotlib's random numbering of an SVG's parts; letters are drawn, not named.

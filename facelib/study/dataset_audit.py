@@ -31,12 +31,7 @@ from facelib.data.duplicates import duplicate_groups, near_duplicates
 from facelib.data.ferplus import emotion_votes
 from facelib.data.synthetic_faces import KINDS, Truth
 from facelib.emotions import EMOTIONS, FERPLUS, FerData
-from facelib.study.metrics import (
-    confusion_counts,
-    percentile_interval,
-    wilson,
-    write_metrics,
-)
+from facelib.study.metrics import confusion_counts, percentile_interval, wilson, write_metrics
 
 READERS = ("annotator", "majority", "informed", "balanced")
 QUALITY = ("brightness", "contrast", "clipped", "sharpness", "resolution")
@@ -146,8 +141,8 @@ def audit(data: FerData, n_bootstrap: int = 1000, seed: int = 0) -> Audit:
     import pandas as pd
 
     names, splits = list(data.splits), list(data.splits.values())
-    images = np.concatenate([split.images for split in splits])
-    labels = np.concatenate([split.labels for split in splits])
+    whole = data.whole
+    images, labels, votes = whole.images, whole.labels, whole.votes
     if not len(labels):
         raise ValueError(f"{data.source}: no images")
     rows = pd.DataFrame({"split": np.repeat(names, [len(split) for split in splits])})
@@ -172,8 +167,8 @@ def audit(data: FerData, n_bootstrap: int = 1000, seed: int = 0) -> Audit:
     classes["rare"] = classes.share < 0.5 / _K
     rows["leader"], rows["suspect"], rows["no_face"] = -1, False, False
     agreement = readers = None
-    if all(split.votes is not None for split in splits):
-        votes = np.concatenate([split.votes for split in splits]).astype(np.int64)
+    if votes is not None:
+        votes = votes.astype(np.int64)
         seven = emotion_votes(votes)
         most, total = seven.max(1), np.maximum(votes.sum(1), 1)
         rows["leader"] = np.where(most > 0, seven.argmax(1), -1)
@@ -233,11 +228,8 @@ def _agreement(labels: np.ndarray, seven: np.ndarray):
     table = pd.DataFrame(counts, list(EMOTIONS), list(EMOTIONS))
     for name, rows in (("ties_shared", most > 0), ("more_than_half", 2 * most > seven.sum(1))):
         of = {e: shared[mine].mean() for i, e in enumerate(EMOTIONS) if (mine := rows & (labels == i)).any()}
-        table.attrs[name] = {
-            "n": rows.sum(),
-            "overall": shared[rows].mean() if rows.any() else None,
-            "of": of,
-        }
+        overall = shared[rows].mean() if rows.any() else None
+        table.attrs[name] = {"n": rows.sum(), "overall": overall, "of": of}
     return table
 
 
@@ -254,14 +246,9 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
     present = np.unique(labels)
     probability = np.zeros((len(rows), _K))
     # The Newton solver is several times as fast as the default one: seventy parameters, many rows.
-    probability[:, present] = cross_val_predict(
-        LogisticRegression(solver="newton-cholesky"),
-        np.log1p(votes[rows]),
-        labels,
-        groups=groups,
-        cv=GroupKFold(5),
-        method="predict_proba",
-    )
+    model, options = LogisticRegression(solver="newton-cholesky"), {"cv": GroupKFold(5), "groups": groups}
+    cases = np.log1p(votes[rows]), labels
+    probability[:, present] = cross_val_predict(model, *cases, method="predict_proba", **options)
     prior = np.maximum(np.bincount(labels, minlength=_K), 1)
     hits = [seven[np.arange(len(rows)), labels] / seven.sum(1)]
     hits += [scores.argmax(1) == labels for scores in (seven, probability, probability / prior)]
@@ -277,9 +264,8 @@ def _readers(labels: np.ndarray, votes: np.ndarray, groups: np.ndarray, n_bootst
         drawn.append(total[:, :-1] / np.maximum(total[:, -1:], 1))
     n = sums[:, -1].sum(0, dtype=np.float64)
     recall = sums[:, :-1].sum(0, dtype=np.float64) / np.where(n > 0, n, np.nan)
-    low, high = percentile_interval(
-        np.concatenate([np.zeros((0, *recall.shape), np.float32), *drawn]), axis=0
-    )
+    drawn = np.concatenate([np.zeros((0, *recall.shape), np.float32), *drawn])
+    low, high = percentile_interval(drawn, axis=0)
     index = pd.MultiIndex.from_product([READERS, EMOTIONS], names=["reader", "emotion"])
     columns = {"recall": recall, "low": low, "high": high, "n": np.tile(n, (len(READERS), 1)).astype(int)}
     table = pd.DataFrame({name: value.ravel() for name, value in columns.items()}, index)
@@ -305,10 +291,8 @@ def check(found: Audit, data: FerData) -> dict[str, dict[str, float]]:
 
     if not isinstance(data.extra.get("Training"), Truth):
         raise ValueError(f"{data.source}: the truth of this set is not known; use load_toyfaces()")
-    kind, emotion, original = (
-        np.concatenate([getattr(data.extra[name], key) for name in data.splits])
-        for key in ("kind", "emotion", "duplicate_of")
-    )
+    truths, keys = [data.extra[name] for name in data.splits], ("kind", "emotion", "duplicate_of")
+    kind, emotion, original = (np.concatenate([getattr(each, key) for each in truths]) for key in keys)
     rows, face, copied = found.rows, kind == 0, original >= 0
     copied[np.unique(original[copied])] = True  # originals stand in Training, which comes first
     wrong = emotion != rows.label.to_numpy()
@@ -318,15 +302,11 @@ def check(found: Audit, data: FerData) -> dict[str, dict[str, float]]:
         "no_face": (rows.no_face.to_numpy(), ~face),
         "constant": (rows.constant.to_numpy(), kind == KINDS.index("constant")),
     }
-    scores = {
-        name: {
-            "precision": precision_score(true, guess, zero_division=np.nan),
-            "recall": recall_score(true, guess, zero_division=np.nan),
-            "found": int(guess.sum()),
-            "true": int(true.sum()),
-        }
-        for name, (guess, true) in pairs.items()
-    }
+    scores = {}
+    for name, (guess, true) in pairs.items():
+        precision, recall = (f(true, guess, zero_division=np.nan) for f in (precision_score, recall_score))
+        counts = {"found": int(guess.sum()), "true": int(true.sum())}
+        scores[name] = {"precision": precision, "recall": recall, **counts}
     return scores | {"near_duplicates": {"found": len(found.near), "true": 0}}
 
 

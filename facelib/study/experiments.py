@@ -22,7 +22,7 @@ from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.language import say, speaks
 from facelib.models import registry
-from facelib.paths import atomic_write, safe_children
+from facelib.paths import atomic_write, safe_children, write_json
 from facelib.study import imbalance_methods, significance
 from facelib.study.imbalance_methods import BATCH, EPOCHS, Method, Stage
 from facelib.study.metrics import read_metrics, write_metrics
@@ -87,9 +87,7 @@ def run(
 class _Run:
     """A run's folder: ``run.json`` says what it is, ``result.npz`` what came out."""
 
-    def __init__(
-        self, folder: Path, method: Method | Stage, recipe: TrainingConfig, data: FerData, first: Path
-    ):
+    def __init__(self, folder: Path, method: Method | Stage, recipe: TrainingConfig, data: FerData, first):
         self.method, self.recipe, self.place = method, recipe, folder / f"{method.name}-{recipe.seed}"
         self.base, self.result = first / f"none-{recipe.seed}", self.place / "result.npz"
         what = {"arm": asdict(method), "recipe": asdict(recipe), "data": data.digest}
@@ -99,13 +97,10 @@ class _Run:
         path = self.place / "run.json"
         self.place.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(path):
-            with atomic_write(path) as temporary:
-                temporary.write_text(json.dumps(what, indent=1), encoding="utf-8")
+            write_json(path, what)
         elif files.read_record(path, "delete its folder") != what:
-            raise InputError(
-                f"{self.place}: a run on other data, of another budget or generator; "
-                "delete it, or choose --output"
-            )
+            other = "a run on other data, of another budget or generator"
+            raise InputError(f"{self.place}: {other}; delete it, or choose --output")
 
     def __str__(self) -> str:
         return f"{self.method.name}, seed {self.recipe.seed}"
@@ -129,10 +124,8 @@ def _finish(runs: list[_Run], data: FerData, jobs: int, progress: Callable[[str]
 
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with safe_children():
-        ready = Parallel(jobs, return_as="generator_unordered")(
-            delayed(_in_process)(run, data, threads) for run in left
-        )
-        for i, run in enumerate(ready, 1):
+        work = (delayed(_in_process)(run, data, threads) for run in left)
+        for i, run in enumerate(Parallel(jobs, return_as="generator_unordered")(work), 1):
             progress(f"{run}: done, {i} of {len(left)}")
 
 
@@ -177,9 +170,8 @@ def summarise(
             for control in controls:
                 against = row.setdefault(f"against_{control}", {})
                 if name != control:
-                    against[view] = significance.paired_bootstrap(
-                        labels, predicted[control][:, there], predicted[name][:, there], n_bootstrap
-                    )
+                    pair = (predicted[each][:, there] for each in (control, name))
+                    against[view] = significance.paired_bootstrap(labels, *pair, n_bootstrap)
         if "curve" in runs[0]:
             row["curve"] = np.mean([run["curve"] for run in runs], axis=0)
         rows.append(row)
@@ -228,31 +220,27 @@ def record(
     titles = {"none": imbalance_methods.IMBALANCE[0].title} | {each.name: each.title for each in known}
     command = f"facelib experiment {study} --dataset {name.split('-')[0]} --seeds {seeds}"
     command += f" --epochs {epochs}" * (epochs != EPOCHS) + f" --arms {' '.join(methods)}" * bool(methods)
-    return write_metrics(
-        f"{STUDIES[study][0]}-{study}-{name}",
-        {
-            "n": len(data.private_test),
-            "split": "PrivateTest",
-            "seed": list(range(seeds)),
-            "epochs": epochs,
-            "pictures_seen": epochs * max(1, len(data.train) // batch_size) * batch_size,
-            "rows": summarise(results, data, titles, 200 if fast else 2000, controls),
-        },
-        command=command + " --fast" * fast,
-        data=data,
-        weights=registry.digests(*registry.GENERATOR) if study == "generated" else None,
-    )
+    found = {
+        "n": len(data.private_test),
+        "split": "PrivateTest",
+        "seed": list(range(seeds)),
+        "epochs": epochs,
+        "pictures_seen": epochs * max(1, len(data.train) // batch_size) * batch_size,
+        "rows": summarise(results, data, titles, 200 if fast else 2000, controls),
+    }
+    weights = registry.digests(*registry.GENERATOR) if study == "generated" else None
+    slug, command = f"{STUDIES[study][0]}-{study}-{name}", command + " --fast" * fast
+    return write_metrics(slug, found, command=command, data=data, weights=weights)
 
 
-def _few(data: FerData, n: int = 700) -> FerData:
+def _few(data: FerData) -> FerData:
     """The first rows of each split, with enough of the rarest class to interpolate."""
 
     def cut(split: Split, n: int) -> Split:
         rare = np.flatnonzero(split.labels == EMOTIONS.index("disgust"))[:8]
-        rows = np.unique(np.concatenate([np.arange(min(n, len(split))), rare]))
-        return split[rows]
+        return split[np.union1d(np.arange(min(n, len(split))), rare)]
 
-    splits = cut(data.train, n), cut(data.public_test, n // 4), cut(data.private_test, n // 4)
+    splits = cut(data.train, 700), cut(data.public_test, 175), cut(data.private_test, 175)
     digest = fer2013.data_digest(*splits)
     return FerData(*splits, name=data.name, source=f"{data.source}; the first rows", digest=digest)
 
@@ -267,14 +255,11 @@ def table(path: Path) -> str:
         found, against = row["all"], row["against_none"].get("all")
         cells = [(found[key], against and against[f"{key}_p_holm"]) for key in names.values()]
         cells += [(found["recall"][e], against and against["recall_p_holm"][e]) for e in ("disgust", "fear")]
-        texts = [
-            "–" if value is None else f"{value:.3f}{'*' if p is not None and p < 0.05 else ' '}"
-            for value, p in cells
-        ]
+        stars = ["*" if p is not None and p < 0.05 else " " for _, p in cells]
+        texts = ["–" if x is None else f"{x:.3f}{star}" for (x, _), star in zip(cells, stars, strict=True)]
         lines.append(f"{row['title']:<42}" + "".join(f"{text:>10}" for text in texts))
-    return say(
-        "\n".join([*lines, "* differs from nothing, p < 0.05 after Holm's correction over the methods"])
-    )
+    lines.append("* differs from nothing, p < 0.05 after Holm's correction over the methods")
+    return say("\n".join(lines))
 
 
 # --- reading a record ------------------------------------------------------------------------------------

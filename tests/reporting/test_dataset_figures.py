@@ -100,19 +100,14 @@ def test_every_reader_has_a_mark_for_every_class(sets):
     assert texts(legend.get_texts()) == ["annotator", "majority", "informed", "balanced", "a network"]
     assert texts(figure.axes[0].get_yticklabels()) == list(EMOTIONS)
     balanced = sets["FER-2013"]["best_recall"]["balanced"]["fear"]["recall"]
-    marks = [
-        points.get_offsets()[FEAR, 0]
-        for points in figure.axes[1].collections
-        if len(points.get_offsets()) == 7
-    ]
+    places = [points.get_offsets() for points in figure.axes[1].collections]
+    marks = [place[FEAR, 0] for place in places if len(place) == 7]
     assert np.isclose(marks, balanced).any() and np.isclose(marks, 0.5).any()
 
 
 def test_the_page_of_text():
     page = dataset_figures.describe(read_metrics("02-audit-fer2013")).splitlines()
-    fear, disgust, happy = (
-        next(line for line in page if line.startswith(e)) for e in ("fear", "disgust", "happy")
-    )
+    fear, disgust, happy = (next(x for x in page if x.startswith(e)) for e in ("fear", "disgust", "happy"))
     assert fear.split()[:5] == ["fear", "5,121", "14.3%", "x", "1.8"] and fear.endswith("noisy")
     assert disgust.endswith("rare") and happy.endswith("]")
     assert any("PrivateTest: 288 of 3,589 (8.0%)" in line for line in page)
@@ -120,9 +115,8 @@ def test_the_page_of_text():
 
 
 def test_a_page_without_votes_says_what_is_missing(data, home):
-    silent = {
-        name: replace(getattr(data, name), votes=None) for name in ("train", "public_test", "private_test")
-    }
+    names = ("train", "public_test", "private_test")
+    silent = {name: replace(getattr(data, name), votes=None) for name in names}
     page = dataset_figures.describe(json.loads(record(replace(data, **silent, extra={})).read_text()))
     assert "no FER+ votes" in page and "noisy" not in page and "best recall" not in page
     assert next(line for line in page.splitlines() if line.startswith("disgust")).endswith("rare")

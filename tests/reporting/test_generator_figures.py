@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 
 from facelib.emotions import COLOURS, EMOTIONS
 from facelib.reporting import generator_figures, plots
+from facelib.study.metrics import read_metrics
 from helpers import texts
 
 RNG = np.random.default_rng(0)
@@ -50,16 +51,10 @@ def test_places_that_change_take_the_emotions_colour():
 
 
 def test_agreement_shows_rows_with_their_intervals():
-    one = {
-        "recall": dict.fromkeys(EMOTIONS, 0.5),
-        "recall_interval": dict.fromkeys(EMOTIONS, (0.4, 0.6)),
-        "balanced_accuracy": 0.5,
-        "balanced_accuracy_interval": (0.45, 0.55),
-    }
-    record = {
-        "metrics": {"best_of": 8, "agreement": dict.fromkeys(("plain", "even_light", "best", "real"), one)}
-    }
+    record = read_metrics("08-generator-fer2013")
     figure = generator_figures.agreement(record)
-    (axis,) = figure.axes
+    (axis,), found = figure.axes, record["metrics"]["agreement"]["best"]
     assert texts(axis.get_yticklabels()) == [*EMOTIONS, "mean"]
-    assert "best of 8" in texts(figure.legends[0])
+    assert f"best of {record['metrics']['best_of']}" in texts(figure.legends[0])
+    shown = axis.collections[5].get_offsets()[:, 0]  # lines and dots of each row
+    assert np.allclose(shown, [*(found["recall"][e] for e in EMOTIONS), found["balanced_accuracy"]])
