@@ -80,11 +80,7 @@ class FerData:
     @property
     def splits(self) -> dict[str, Split]:
         """The splits under FER-2013's own names, in its order."""
-        return {
-            "Training": self.train,
-            "PublicTest": self.public_test,
-            "PrivateTest": self.private_test,
-        }
+        return {"Training": self.train, "PublicTest": self.public_test, "PrivateTest": self.private_test}
 
     @property
     def whole(self) -> Split:

@@ -81,9 +81,8 @@ def blame(name: object, remedy: str = AGAIN) -> Iterator[None]:
         raise fault(name, f"cannot be read ({error})", "unpack it with the program that made it") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno and error.strerror:
-            raise fault(
-                name, f"cannot be read ({error.strerror})", "check its permissions and the disk"
-            ) from error
+            what = f"cannot be read ({error.strerror})"
+            raise fault(name, what, "check its permissions and the disk") from error
         why = str(error)[:120] or type(error).__name__
         raise fault(name, f"cannot be read: damaged or cut off? ({why})", remedy) from error
 
@@ -95,9 +94,8 @@ def check_file(path: str | Path) -> os.stat_result:
         found = os.stat(path)
     except FileNotFoundError:
         if os.path.islink(path):
-            raise fault(
-                path, f"is a link to {os.readlink(path)}, which is not there", "mend the link"
-            ) from None
+            what = f"is a link to {os.readlink(path)}, which is not there"
+            raise fault(path, what, "mend the link") from None
         raise
     except (OSError, ValueError) as error:  # a circle of links; a name that no file can have
         why = getattr(error, "strerror", None) or error

@@ -44,15 +44,10 @@ def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         # Work has limits of its own; Dask would kill a worker for what the page cache holds. Nobody outside
         # this machine sees the dashboard, and nobody else on it writes where the workers import from.
         options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
-        with (
-            safe_children(),
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
-            LocalCluster(
-                n_workers=workers, local_directory=scratch, silence_logs=logging.ERROR, **options
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        options |= {"n_workers": workers, "silence_logs": logging.ERROR}
+        with safe_children(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            with LocalCluster(local_directory=scratch, **options) as cluster, Client(cluster) as client:
+                yield client
         return
     try:
         client = Client(scheduler, timeout=PATIENCE)
@@ -65,9 +60,8 @@ def connect(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
-            raise InputError(
-                f"the scheduler at {scheduler} has no worker: run `dask worker {scheduler}`"
-            ) from None
+            none = f"the scheduler at {scheduler} has no worker"
+            raise InputError(f"{none}: run `dask worker {scheduler}`") from None
         yield client
 
 
@@ -88,9 +82,8 @@ def analyze(
             batch = [] if busy else list(islice(sources, batch_size))
             if batch:
                 places = [os.path.abspath(source) for source in batch]
-                waiting.append(
-                    (given, batch, client.submit(_analyze, places, batch_size, options, pure=False))
-                )
+                future = client.submit(_analyze, places, batch_size, options, pure=False)
+                waiting.append((given, batch, future))
                 given += len(batch)
             elif waiting:
                 yield from _results(*waiting.popleft())

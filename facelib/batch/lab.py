@@ -16,10 +16,7 @@ from facelib.errors import InputError
 
 RECORD = ".copied.json"  # in the copy: notebook -> the digest of its cells when it was copied
 #: Nothing is looked up on the network at a start: neither news nor a newer version.
-QUIET = [
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-]
+QUIET = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
 
 
 def copy_notebooks(folder: Path) -> list[str]:

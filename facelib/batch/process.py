@@ -37,10 +37,8 @@ def record(results: Mapping[str, object]) -> None:
     with the same name the later counts. Raises InputError for anything that is not one number or one text.
     """
     plain = {str(name): _scalar(name, value) for name, value in results.items()}
-    shown = "\n".join(
-        f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
-        for name, value in plain.items()
-    )
+    texts = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in plain.items()}
+    shown = "\n".join(f"{name}: {text}" for name, text in texts.items())
     if "IPython" not in sys.modules:  # the cells as a plain script
         print(shown)
         return
@@ -116,19 +114,11 @@ def execute(
     # Line by line: the kernel writes to the same file.
     log = open(output.with_suffix(".log"), "w", 1, encoding="utf-8", errors="backslashreplace")
     with log, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(
-            papermill.execute_notebook,
-            notebook,
-            output,
-            dict(parameters or {}),
-            kernel_name="python3",
-            language="python",
-            kernel_manager_class=kernel_manager(log, notebook, output.parent, kernels),
-            progress_bar=False,
-            stdout_file=log,
-            stderr_file=log,
-            on_cell_start=begin,
-        )
+        options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+        options |= {"stdout_file": log, "stderr_file": log, "on_cell_start": begin}
+        options["kernel_manager_class"] = kernel_manager(log, notebook, output.parent, kernels)
+        given = notebook, output, dict(parameters or {})
+        running = pool.submit(papermill.execute_notebook, *given, **options)
         while not wait([running], INTERVAL).done:
             tree = [each for kernel in kernels for each in _tree(kernel)] or tree
             seconds, held = time.monotonic() - start, sum(map(_resident, tree))

@@ -235,22 +235,18 @@ def refresh(names: Sequence[str] = ()) -> None:
     import nbformat
     from nbclient import NotebookClient
 
-    chosen = [
-        path.parent / folder / path.name for path in select(names) for folder in ("", "solutions", "fr")
-    ]
+    folders = ("", "solutions", "fr")
+    chosen = (path.parent / folder / path.name for path in select(names) for folder in folders)
     for path in filter(Path.is_file, chosen):
         notebook = _read(path)
         cells = _tagged(notebook)
         sources = [cell.source for cell in cells]
         for cell in cells:
             cell.source = on_synthetic_faces(cell.source)
-        client = NotebookClient(
-            notebook,
-            kernel_manager_class=process.kernel_manager(subprocess.DEVNULL, path, path.parent),
-            kernel_name="python3",
-            timeout=TIMEOUT,
-            record_timing=False,  # else each refresh changes the file
-        )
+        options = {"kernel_name": "python3", "timeout": TIMEOUT}
+        options["record_timing"] = False  # else each refresh changes the file
+        manager = process.kernel_manager(subprocess.DEVNULL, path, path.parent)
+        client = NotebookClient(notebook, kernel_manager_class=manager, **options)
         client.execute(env={**os.environ, "FACELIB_FIGURES": str(paths.figures()), "FACELIB_STATIC": "1"})
         for cell, source in zip(cells, sources, strict=True):
             cell.source = source

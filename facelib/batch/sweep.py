@@ -74,13 +74,10 @@ def _run(path: Path, missing: dict[Path, dict], here: dict, workers, scheduler, 
         from distributed import as_completed
 
         places = {f"{path.stem}-{place.stem}": place for place in missing}
-        futures = as_completed([
-            client.submit(
-                _cell, text, missing[place]["parameters"], here, timeout, memory, key=key, pure=False
-            )
-            for key, place in places.items()
-        ])  # fmt: skip
-        for number, future in enumerate(futures, 1):
+        given = {key: (text, missing[place]["parameters"]) for key, place in places.items()}
+        options, submit = {"here": here, "timeout": timeout, "memory": memory, "pure": False}, client.submit
+        futures = [submit(_cell, *arguments, key=key, **options) for key, arguments in given.items()]
+        for number, future in enumerate(as_completed(futures), 1):
             place = places[future.key]
             try:
                 files, facts, said = future.result()

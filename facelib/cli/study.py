@@ -139,10 +139,7 @@ def _evaluate_generator(arguments: argparse.Namespace) -> int:
 
 
 def _experiment_parser(commands) -> None:
-    parser = command(
-        commands,
-        "experiment",
-        experiment,
+    parser = command(commands, "experiment", experiment,
         "compare imbalance methods, second stages, or generated faces, or ask why fear is misread",
         "  facelib experiment imbalance --dataset toy --seeds 1 --fast    (two minutes: does it all run?)\n"
         "  facelib experiment imbalance --dataset fer2013 --seeds 3 -j 2  (two hours on two cores)\n"
@@ -151,8 +148,7 @@ def _experiment_parser(commands) -> None:
         "  facelib experiment generated --dataset fer2013                 (do generated faces help?)\n"
         "  facelib experiment confusion --model baseline                  (five minutes)\n"
         "  facelib experiment votes --model facelib                       (what it knows and votes do not)\n"
-        "A killed study goes on where it was.",
-    )
+        "A killed study goes on where it was.")  # fmt: skip
     parser.add_argument("task", choices=["imbalance", "two-stage", "generated", "confusion", "votes"],
         help="confusion and votes take --dataset and --model only")  # fmt: skip
     shared(parser, "--dataset")

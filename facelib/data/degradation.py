@@ -35,13 +35,7 @@ def softening(sigma: float, resolution: int) -> np.ndarray:
     return np.linalg.matrix_power(once, passes)
 
 
-def spoil(
-    rng: np.random.Generator,
-    images: np.ndarray,
-    blur: np.ndarray,
-    resolution: np.ndarray,
-    quality: np.ndarray,
-) -> None:
+def spoil(rng: np.random.Generator, images: np.ndarray, blur, resolution, quality) -> None:
     """Softness, exposure, grain and JPEG compression, in place; in pieces to spare memory.
 
     images (n, 48, 48) uint8; blur, resolution (n,), pairs of ``SOFTNESS``; quality (n,) as for ``compress``.

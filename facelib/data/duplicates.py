@@ -55,9 +55,8 @@ def near_duplicates(images: np.ndarray):
     table = pd.DataFrame(dict(zip(columns, values, strict=True))).astype({"distance": int, "mirrored": bool})
     table = table[table.correlation >= CORRELATION].sort_values("correlation", ascending=False, kind="stable")
     # A symmetric face is near its copy and near the mirrored copy: one pair, the better of the two.
-    return table.drop_duplicates(["group_a", "group_b"]).sort_values(
-        ["group_a", "group_b"], ignore_index=True
-    )
+    pair = ["group_a", "group_b"]
+    return table.drop_duplicates(pair).sort_values(pair, ignore_index=True)
 
 
 def _chunks(images: np.ndarray):

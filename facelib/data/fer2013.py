@@ -33,14 +33,7 @@ import numpy as np
 
 from facelib import files, paths
 from facelib.data.duplicates import duplicate_groups, match_rows
-from facelib.data.fer2013_readers import (
-    TABLES,
-    USAGES,
-    Rows,
-    list_folder,
-    read_rows,
-    split_folders,
-)
+from facelib.data.fer2013_readers import TABLES, USAGES, Rows, list_folder, read_rows, split_folders
 from facelib.data.ferplus import VOTES, VOTES_URL, fetch_votes, read_votes
 from facelib.emotions import EMOTIONS, OFFICIAL_COUNTS, FerData, Split
 from facelib.errors import InputError
@@ -105,9 +98,8 @@ def load(dataset: str = "auto", n: int = 6000, seed: int = 0, votes: bool = Fals
             if data.train.votes is not None or not votes:
                 return data
             if dataset == "fer2013":
-                raise InputError(
-                    f"{data.source} has no FER+ votes: put {VOTES} beside it, see data/README.md"
-                )
+                lacks = f"{data.source} has no FER+ votes"
+                raise InputError(f"{lacks}: put {VOTES} beside it, see data/README.md")
         except FileNotFoundError:
             if dataset == "fer2013":
                 raise
@@ -248,10 +240,9 @@ def _source(path: str | Path) -> Path:
     wanted = ", ".join((*TABLES, *_ARCHIVES[:2], "fer2013.parquet"))
     others = sorted(file.name for file in path.iterdir() if file.suffix in (".csv", ".zip", ".parquet"))
     if others:
-        raise InputError(
-            f"{path}: holds no FER-2013 under its name but {', '.join(others)[:120]}; give the file itself, "
-            "with all its rows in one, or name it " + wanted
-        )
+        holds = f"holds no FER-2013 under its name but {', '.join(others)[:120]}"
+        remedy = f"give the file itself, with all its rows in one, or name it {wanted}"
+        raise InputError(f"{path}: {holds}; {remedy}")
     raise InputError(f"{path}: holds no FER-2013; wanted is one of {wanted}, or folders train/ and test/")
 
 

@@ -245,13 +245,11 @@ def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
     """fer2013.csv: emotion,pixels,Usage, in any order of the columns."""
     remedy = f"take fer2013.csv ({_OFFICIAL:,} rows) of Kaggle, not train.csv or test.csv"
     rows = csv_rows(stream, name, ("emotion", "pixels", "Usage"), remedy)
-    return _collect(
-        (
-            (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
-            for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
-        ),
-        name,
+    found = (
+        (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
+        for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
     )
+    return _collect(found, name)
 
 
 def _pixels(text: str, where: str) -> bytes:
@@ -276,13 +274,11 @@ def _pixels(text: str, where: str) -> bytes:
 def _read_parquet(path: Path, progress: bool) -> Rows:
     """Columns image (an encoded 48 x 48 picture), emotion, usage; other columns are ignored."""
     rows = parquet_rows(path, ("image", "emotion", "usage"))
-    return _collect(
-        (
-            (_decode(image, where), _label(emotion, where), _usage(usage, where))
-            for where, (image, emotion, usage) in _shown(rows, path, progress, None)
-        ),
-        path,
+    found = (
+        (_decode(image, where), _label(emotion, where), _usage(usage, where))
+        for where, (image, emotion, usage) in _shown(rows, path, progress, None)
     )
+    return _collect(found, path)
 
 
 def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple]]:
@@ -407,9 +403,8 @@ def _read_pictures(
             "test pictures are in private_test and public_test is empty"
         )
     if three:
-        notes.append(f"{source}: the folder for validation is public_test, and test/ is private_test")
-    if three and 2 not in found:
-        notes[-1] = f"{source}: the folder for validation is public_test; without test/ private_test is empty"
+        rest = ", and test/ is private_test" if 2 in found else "; without test/ private_test is empty"
+        notes.append(f"{source}: the folder for validation is public_test{rest}")
 
     def split(code: int, usage: str | None) -> int:
         return code if three or one_test or not code else USAGE_CODES[usage]
@@ -425,15 +420,11 @@ def _read_pictures(
         _check_picture(where, len(data), total, len(chosen))
         return _decode(data, where)
 
-    return _collect(
-        (
-            (pixels(opener, f"{source}/{name}"), label, split(code, usage))
-            for code, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
-        ),
-        source,
-        pictures=True,
-        notes=notes,
+    found = (
+        (pixels(opener, f"{source}/{name}"), label, split(code, usage))
+        for code, usage, _, label, name, opener in _shown(chosen, source, progress, len(chosen), "file")
     )
+    return _collect(found, source, pictures=True, notes=notes)
 
 
 def _place(name: str, source: Path) -> tuple[int, str | None, int, int] | None:

@@ -19,7 +19,7 @@ VOTES_URL = "https://raw.githubusercontent.com/microsoft/FERPlus/master/fer2013n
 
 
 def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read FER+'s fer2013new.csv (Barsoum et al. 2016, arXiv:1608.01041; github.com/microsoft/FERPlus).
+    """Read FER+'s fer2013new.csv (github.com/microsoft/FERPlus).
 
     Returns usages (n,) uint8, votes (n, 10) uint8 with the columns in the order of ``FERPLUS`` whatever their
     order in the file, and no_face (n,) bool, true where FER+ left the image name empty.
@@ -31,12 +31,8 @@ def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             usages.append(known(USAGE_CODES, usage, where, "usage"))
             votes += bytes(known(BYTE_CODES, count, where, "number of votes") for count in counts)
             no_face.append(not image.strip())
-    shape = (-1, len(FERPLUS))
-    return (
-        np.frombuffer(usages, np.uint8),
-        np.frombuffer(votes, np.uint8).reshape(shape),
-        np.array(no_face, bool),
-    )
+    votes = np.frombuffer(votes, np.uint8).reshape(-1, len(FERPLUS))
+    return np.frombuffer(usages, np.uint8), votes, np.array(no_face, bool)
 
 
 def fetch_votes() -> None:

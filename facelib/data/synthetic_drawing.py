@@ -229,18 +229,14 @@ def _nose(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
     dark = np.where(who.light_x > 0, -1, 1)  # the side away from the light
     u = np.arange(9) / 8
     sheet.stroke(dark * (0.030 + 0.022 * u * u), -0.03 + (y - 0.03) * u, 0.018, 0.83 * who.skin, lift=0.03)
-    sheet.strip(
-        wing * 1.05 * t, y - 0.030 * np.sqrt(1 - t * t), y + 0.016 * (1 - t * t), 0.90 * who.skin, lift=0.05
-    )
+    k = 1 - t * t
+    sheet.strip(wing * 1.05 * t, y - 0.030 * np.sqrt(k), y + 0.016 * k, 0.90 * who.skin, lift=0.05)
     sheet.oval(0 * y, y - 0.030, 0.62 * who.nose, 0.034, 1.04 * who.skin, lift=0.06)
-    sheet.stroke(
-        wing * t, y + 0.004 + 0.014 * (1 - t * t) * (2 * t * t + 0.4), 0.014, 0.58 * who.skin, lift=0.05
-    )
+    sheet.stroke(wing * t, y + 0.004 + 0.014 * k * (2 * t * t + 0.4), 0.014, 0.58 * who.skin, lift=0.05)
     for side in (-1, 1):
         sheet.oval(side * 0.50 * wing, y + 0.002, 0.30 * wing, 0.011, 0.34 * who.skin, lift=0.05)
-        sheet.stroke(
-            side * (wing + 0.010 - 0.016 * t * t), y - 0.014 + 0.026 * t, 0.013, 0.62 * who.skin, lift=0.04
-        )
+        x = side * (wing + 0.010 - 0.016 * t * t)
+        sheet.stroke(x, y - 0.014 + 0.026 * t, 0.013, 0.62 * who.skin, lift=0.04)
 
 
 def _mouth(sheet: Sheet, who: SimpleNamespace, au: SimpleNamespace) -> None:
@@ -313,9 +309,8 @@ def _glasses(sheet: Sheet, who: SimpleNamespace) -> None:
     c, s = np.append(c, c[0]), np.append(s, s[0])
     ring_x, ring_y = np.concatenate([c, 0.87 * c[::-1]]), np.concatenate([s, 0.85 * s[::-1]])
     for side in (-1, 1):
-        sheet.fill(
-            0.2 * side + 0.128 * ring_x[None], 0.015 + 0.110 * ring_y[None], tone, where=wears, lift=0.03
-        )
+        x, y = 0.2 * side + 0.128 * ring_x[None], 0.015 + 0.110 * ring_y[None]
+        sheet.fill(x, y, tone, where=wears, lift=0.03)
         u = np.arange(5) / 4
         sheet.stroke(side * (0.325 + 0.09 * u), 0.0 * u, 0.022, tone, where=wears)
     t = np.arange(-4, 5) / 4
@@ -369,9 +364,8 @@ def background(shot: SimpleNamespace, size: int) -> np.ndarray:
     x, y = grid[:, None, :], grid[:, :, None]
     dx, dy = (x - f(shot.bokeh_x)) * np.float32(1.8), (y - f(shot.bokeh_y)) * np.float32(1.8)
     spot = np.maximum(1 - dx * dx - dy * dy, 0)
-    return (
-        f(shot.back) + f(shot.back_x) * (x - 0.5) + f(shot.back_y) * (y - 0.5) + f(shot.bokeh) * spot * spot
-    )
+    slope = f(shot.back) + f(shot.back_x) * (x - 0.5) + f(shot.back_y) * (y - 0.5)
+    return slope + f(shot.bokeh) * spot * spot
 
 
 def layers(
@@ -463,9 +457,8 @@ class Sheet:
     def strip(self, x, top, bottom, gray, **options) -> None:
         """The area between two curves over the same x; where they cross there is none."""
         x, top, bottom = np.broadcast_arrays(np.atleast_2d(x), top, np.maximum(top, bottom))
-        self.fill(
-            np.concatenate([x, x[:, ::-1]], 1), np.concatenate([top, bottom[:, ::-1]], 1), gray, **options
-        )
+        y = np.concatenate([top, bottom[:, ::-1]], 1)
+        self.fill(np.concatenate([x, x[:, ::-1]], 1), y, gray, **options)
 
     def stroke(self, x, y, width, gray, **options) -> None:
         """A brush stroke along a curve, thin at both ends; ``width`` (n, 1) or (n, p)."""
@@ -474,12 +467,8 @@ class Sheet:
         half = width * (1 - 0.85 * t * t) / 2
         steep = np.abs(x[:, -1:] - x[:, :1]) < np.abs(y[:, -1:] - y[:, :1])
         across, along = np.where(steep, half, 0), np.where(steep, 0, half)
-        self.fill(
-            np.concatenate([x - across, (x + across)[:, ::-1]], 1),
-            np.concatenate([y - along, (y + along)[:, ::-1]], 1),
-            gray,
-            **options,
-        )
+        sides = ((x - across, x + across), (y - along, y + along))
+        self.fill(*(np.concatenate([one, other[:, ::-1]], 1) for one, other in sides), gray, **options)
 
     def oval(self, x, y, rx, ry, gray, **options) -> None:
         c, s = circle(6)

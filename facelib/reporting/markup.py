@@ -106,11 +106,8 @@ def _shortened(chunks: list[str]) -> list[str]:
 
     def fewer(found: re.Match) -> str:
         parts = re.split(r"( ?[,;] )", found[2])
-        held = [
-            i
-            for i in range(0, len(parts), 2)
-            if parts[i] in there or not re.match("@(fig|tab|sec):", parts[i])
-        ]
+        gone = [re.match("@(fig|tab|sec):", part) and part not in there for part in parts]
+        held = [i for i in range(0, len(parts), 2) if not gone[i]]
         inner = "".join(part for i in held for part in (parts[i - 1] * (i != held[0]), parts[i]))
         return f"{found[1]}({inner})" if inner else ""
 

@@ -93,17 +93,11 @@ SOURCES = {
 }  # fmt: skip
 #: week -> what its report cannot be without, and what it shows as soon as it is there.
 WEEKS = {
-    2: (
-        ["astronaut", "drawn", "detection", "framing", "haar", "yunet", "throughput", "audit", "confusion"]
-        + ["two_stage", "facelib", "baseline", "fer"],
-        ["tiny", "speed"],
-    ),
-    3: (
-        ["audit", "imbalance", "facelib", "tiny", "baseline", "fer", "speed"]
-        + ["codec", "generator", "faces"],
-        ["helped", "beyond"],
-    ),
-}
+    2: ("astronaut drawn detection framing haar yunet throughput audit confusion two_stage facelib baseline "
+        "fer", "tiny speed"),
+    3: ("audit imbalance facelib tiny baseline fer speed codec generator faces", "helped beyond"),
+}  # fmt: skip
+WEEKS = {week: tuple(map(str.split, names)) for week, names in WEEKS.items()}
 NETWORKS = ("facelib", "tiny", "baseline", "fer")
 
 
@@ -179,13 +173,9 @@ def _environment(words: Mapping, lang: str):
 
     from facelib.reporting import markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,  # what a file lacks is an error, not an empty place
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    options = {"autoescape": jinja2.select_autoescape(["html"]), "trim_blocks": True, "lstrip_blocks": True}
+    options["undefined"] = jinja2.StrictUndefined  # what a file lacks is an error, not an empty place
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), **options)
     environment.filters |= markup.Numbers(words, lang).filters() | {
         "the": words["the"].__getitem__,
         "emotion": words["emotions"].__getitem__,

@@ -471,10 +471,7 @@ def record(
         for values in model.get_weights():
             digest.update(np.ascontiguousarray(values, "<f4").tobytes())
         weights = digest.hexdigest()[:16]
-    return metrics.write_metrics(
-        f"03-confusion-{data.slug}",
-        {**measure(data, model, seed), "model": name},
-        command=f"facelib experiment confusion --dataset {data.option} --model {name}",
-        data=data,
-        weights=weights,
-    )
+    found = {**measure(data, model, seed), "model": name}
+    command = f"facelib experiment confusion --dataset {data.option} --model {name}"
+    slug = f"03-confusion-{data.slug}"
+    return metrics.write_metrics(slug, found, command=command, data=data, weights=weights)

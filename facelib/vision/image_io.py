@@ -338,11 +338,9 @@ def _foreign(head: bytes, name: str) -> str | None:
     elif brand == b"avif":
         if ".avif" not in EXTENSIONS:
             return "is an AVIF picture, which this build of Pillow cannot read; convert it"
-    elif (
-        brand
-        or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"\0\0\1\xba", b"FLV\1"))
-        or (head.startswith(b"RIFF") and head[8:12] == b"AVI ")
-    ):
+    elif brand or head.startswith((b"\x1aE\xdf\xa3", b"0&\xb2u", b"\0\0\1\xba", b"FLV\1")):
+        return _FILM
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return _FILM
     if head.startswith(b"PK\3\4"):
         return "is a zip archive; unpack it and give the folder"
@@ -443,11 +441,8 @@ def _cost(image: Image.Image, name: str) -> int:
         if scans > 1:  # all coefficients are in memory
             each += 2 * len(image.getbands())
     if each * pixels > MEMORY:
-        needed = each * pixels // 10**6
-        raise ImageError(
-            f"{name}: {size} would take {needed} MB of memory, more than the limit of {MEMORY // 10**6}; "
-            "reduce the picture first"
-        )
+        needed = f"{each * pixels // 10**6} MB of memory, more than the limit of {MEMORY // 10**6}"
+        raise ImageError(f"{name}: {size} would take {needed}; reduce the picture first")
     return each * pixels
 
 
@@ -568,9 +563,8 @@ def _towards_uint8(image: np.ndarray) -> str:
         return "; multiply by 255 and convert: (255 * x).astype('uint8')"
     if high <= 255:
         return "; its values are 0 to 255 already: x.astype('uint8')"
-    return (
-        f"; its values go up to {high:.6g}: divide by {257 if high <= 65535 else high / 255:.4g} and convert"
-    )
+    divisor = 257 if high <= 65535 else high / 255
+    return f"; its values go up to {high:.6g}: divide by {divisor:.4g} and convert"
 
 
 def without_colour(images: np.ndarray) -> np.ndarray:
@@ -616,13 +610,9 @@ def find_images(
             continue
         silent, seen, other = True, {_identity(path)}, Counter()
         for folder, folders, names in os.walk(path, onerror=closed, followlinks=True):
-            folders[:] = sorted(
-                name
-                for name in folders
-                if not name.startswith(".")
-                and os.path.realpath(os.path.join(folder, name)) != skipped
-                and not _is_known(os.path.join(folder, name), seen)
-            )
+            places = {name: os.path.join(folder, name) for name in folders if not name.startswith(".")}
+            places = {name: place for name, place in places.items() if os.path.realpath(place) != skipped}
+            folders[:] = sorted(name for name, place in places.items() if not _is_known(place, seen))
             for name in sorted(name for name in names if not name.startswith(".")):
                 kind = os.path.splitext(name)[1].lower()
                 if kind in EXTENSIONS:
@@ -672,12 +662,12 @@ def _is_known(folder: str, seen: set) -> bool:
     return known
 
 
-def counted(others: Mapping[str, int], most: int = 8) -> str:
-    """Files counted by their extensions as text: "2 .heic, 1 .mov, 3 without an extension"."""
+def counted(others: Mapping[str, int]) -> str:
+    """Files counted by their extensions as text, eight at most: "2 .heic, 3 without an extension"."""
     by_count = sorted(others.items(), key=lambda item: (-item[1], item[0]))
     words = [f"{n} {_short(kind, 20) or 'without an extension'}" for kind, n in by_count]
-    more = sum(n for _, n in by_count[most:])
-    return ", ".join(words[:most] + [f"{more} more"] * bool(more))
+    more = sum(n for _, n in by_count[8:])
+    return ", ".join(words[:8] + [f"{more} more"] * bool(more))
 
 
 # --- writing ---------------------------------------------------------------------------------------------
