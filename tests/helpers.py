@@ -29,6 +29,12 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
     return stream.getvalue()
 
 
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif
+
+
 def picture() -> Image.Image:
     return Image.fromarray(ASTRONAUT)
 

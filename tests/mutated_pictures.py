@@ -17,16 +17,10 @@ from PIL import Image, features
 
 from facelib.errors import ImageError
 from facelib.vision.encoder import FaceEncoder
-from helpers import deep_png, encoded, picture, png, transparent
+from helpers import deep_png, encoded, exif_of, picture, png, transparent
 from mutation import attempt, chosen, cut, flip, lazily, link, main, pipe, remove, written
 
 # --- good pictures, from which the others are made -------------------------------------------------------
-
-
-def _exif(orientation: int = 6) -> Image.Exif:
-    exif = Image.Exif()
-    exif[274] = orientation
-    return exif
 
 
 @cache
@@ -36,17 +30,17 @@ def good() -> dict[str, bytes]:
     wide = np.asarray(small).astype(np.uint16) * 257
     frames = [small.rotate(90), small.rotate(180)]
     found = {
-        "jpeg": encoded(small, "JPEG", exif=_exif()),
+        "jpeg": encoded(small, "JPEG", exif=exif_of(6)),
         "progressive": encoded(small, "JPEG", progressive=True),
         "cmyk": encoded(small.convert("CMYK"), "JPEG"),
         "mpo": encoded(small, "MPO", save_all=True, append_images=frames),
-        "png": encoded(small, "PNG", exif=_exif(8)),
+        "png": encoded(small, "PNG", exif=exif_of(8)),
         "rgba": encoded(transparent().resize((96, 96)), "PNG"),
         "palette": encoded(transparent().resize((96, 96)).quantize(64), "PNG"),
         "bits": encoded(small.convert("1"), "PNG"),
         "deep": deep_png((16, 2), wide),
         "gif": encoded(small, "GIF", save_all=True, append_images=frames),
-        "tiff": encoded(small, "TIFF", exif=_exif(5)),
+        "tiff": encoded(small, "TIFF", exif=exif_of(5)),
         "lzw": encoded(small, "TIFF", compression="tiff_lzw"),
         "jpeg in tiff": encoded(small, "TIFF", compression="jpeg"),
         "float": encoded(Image.fromarray(np.asarray(small.convert("L")) / np.float32(255)), "TIFF"),
@@ -56,7 +50,7 @@ def good() -> dict[str, bytes]:
         "ppm": encoded(small, "PPM"),
         "pgm 16": encoded(Image.fromarray(wide[..., 0]), "PPM"),
         "ppm text": b"P3\n20 20\n255\n" + b"12 250 7 " * 400,
-        "webp": encoded(small, "WEBP", exif=_exif()),
+        "webp": encoded(small, "WEBP", exif=exif_of(6)),
         "webp animated": encoded(small, "WEBP", save_all=True, append_images=frames),
     }
     if features.check("avif"):
@@ -191,7 +185,8 @@ SPECIAL: dict[str, Callable[[Path], Path]] = {
     "jpeg of 102 million": partial(saved, kind="JPEG", mode="RGB", side=10_100),
     "cmyk of 100 million": partial(saved, kind="JPEG", mode="CMYK", side=10_000),
     "tiff of 59 million": partial(saved, kind="TIFF", mode="RGB", side=7700, compression="tiff_lzw"),
-    "tiff turned": partial(saved, kind="TIFF", mode="RGB", side=7700, compression="tiff_lzw", exif=_exif()),
+    "tiff turned": partial(saved, kind="TIFF", mode="RGB", side=7700, compression="tiff_lzw",
+                           exif=exif_of(6)),
     "float tiff": partial(saved, kind="TIFF", mode="F", side=7700, compression="tiff_lzw"),
     "webp of 35 million": partial(saved, kind="WEBP", mode="RGBA", side=5900, method=0),
     "gif of 90 million": partial(saved, kind="GIF", mode="L", side=9500),

@@ -147,16 +147,7 @@ def double(content: bytearray, rng) -> None:
 
 
 def swap_head(content: bytearray, rng) -> None:
-    heads = (
-        b"PK\3\4",
-        b"\x1f\x8b\x08",
-        b"BZh9",
-        b"\xfd7zXZ\0",
-        b"PAR1",
-        b"<html>",
-        b"\xff\xfe",
-        b"\xef\xbb\xbf",
-    )
+    heads = (b"PK\3\4", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"PAR1", b"<html>", b"\xff\xfe", b"\xef\xbb")
     head = heads[rng.integers(len(heads))]
     content[: len(head)] = head
 
@@ -333,12 +324,8 @@ def people_changed(place: Path, rng) -> Path:
         "age": [[None] * N, ["old"] * N, [1.5] * N, [-5] * N, [[3]] * N, None],
         "group": [[None] * N, ["a"] * N, [2**62] * N, None],
     }
-    table = {
-        "image": [PNG] * N,
-        "gender": ["man", "woman"] * (N // 2),
-        "age": [30] * N,
-        "group": list(range(N)),
-    }
+    table = {"image": [PNG] * N, "gender": ["man", "woman"] * (N // 2), "age": [30] * N}
+    table["group"] = list(range(N))
     key = rng.choice(list(kinds))
     table[key] = kinds[key][rng.integers(len(kinds[key]))]
     path = parquet(place, "utkface.parquet", emotion=None, usage=None, **table)

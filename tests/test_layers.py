@@ -10,17 +10,8 @@ import pytest
 from facelib import paths
 
 #: A folder may import from lower floors only; batch and reporting, models and data do not know each other.
-FLOOR = {
-    "ground": 0,
-    "data": 1,
-    "models": 1,
-    "vision": 2,
-    "training": 3,
-    "study": 4,
-    "reporting": 5,
-    "batch": 5,
-}
-FLOOR["cli"] = 6
+FLOOR = {"ground": 0, "data": 1, "models": 1, "vision": 2, "training": 3, "study": 4, "reporting": 5}
+FLOOR |= {"batch": 5, "cli": 6}
 FILES = {
     ".".join(("facelib", *path.relative_to(paths.PACKAGE).with_suffix("").parts)): path
     for path in paths.PACKAGE.rglob("*.py")

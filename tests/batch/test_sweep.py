@@ -34,10 +34,8 @@ def home(tmp_path_factory) -> Path:
     (home / "notebooks").mkdir()
     cells = [
         new_code_cell("seed = 0\nmethod = 'none'", metadata={"tags": ["parameters"]}),
-        new_code_cell(
-            "import os, time, facelib\nopen('begun', 'a').write(f'{seed}{method} {os.getpid()}\\n')"
-        ),
-        new_code_cell("time.sleep(1)"),
+        new_code_cell("import os, time, facelib"),
+        new_code_cell("open('begun', 'a').write(f'{seed}{method} {os.getpid()}\\n')\ntime.sleep(1)"),
         new_code_cell("facelib.record({'accuracy': (method == 'smote') + seed / 10, 'word': 'x'})"),
     ]
     nbformat.write(new_notebook(cells=cells), home / "notebooks" / "01-a.ipynb")
@@ -179,17 +177,12 @@ def test_what_is_wrong_is_said_before_anything_runs(home, monkeypatch):
 # --- the table and the figure -----------------------------------------------------------------------------
 
 
-def records(*rows: tuple[dict, dict]) -> list[dict]:
-    return [{"of": {"parameters": parameters}, "results": results} for parameters, results in rows]
-
-
 def test_a_table_has_one_type_a_column(tmp_path):
-    table = sweep.table_of(
-        records(
-            ({"k": 1, "layers": [1, 2], "seed": 0}, {"accuracy": 0.5, "seed": 7}),
-            ({"k": "all", "layers": [3], "seed": 1}, {"accuracy": None, "f1": 1}),
-        )
+    rows = (
+        ({"k": 1, "layers": [1, 2], "seed": 0}, {"accuracy": 0.5, "seed": 7}),
+        ({"k": "all", "layers": [3], "seed": 1}, {"accuracy": None, "f1": 1}),
     )
+    table = sweep.table_of([{"of": {"parameters": chosen}, "results": found} for chosen, found in rows])
     assert table.columns.tolist() == ["k", "layers", "seed", "accuracy", "f1"]
     assert table["k"].tolist() == ["1", "all"] and table["seed"].tolist() == [0, 1]
     table.to_parquet(tmp_path / "table.parquet")

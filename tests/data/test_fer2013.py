@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import warnings
 import zipfile
 from pathlib import Path
@@ -239,23 +238,16 @@ def test_a_cache_that_cannot_be_written(tiny, tmp_path, home):
 
 def child(code: str, home: Path) -> subprocess.Popen:
     environment = {**os.environ, "FACELIB_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    code = f"import os, signal\nfrom facelib.data import fer2013\n{textwrap.dedent(code)}"
+    code = f"import os, signal\nfrom facelib.data import fer2013\n{code}"
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 KILLS = {
     # Half of the cache is on the disk when the process dies.
-    "while writing": """
-        def half(file, **arrays):
-            with open(file, "wb") as stream:
-                stream.write(b"PK" + bytes(20_000))
-            os.kill(os.getpid(), signal.SIGKILL)
-        fer2013.np.savez = half
-        """,
+    "while writing": f"fer2013.np.savez = lambda file, **_: (file.write_bytes(b'PK' + bytes(20_000)), {DIE})",
     # The cache is whole, but the import is not yet remembered.
-    "before the memo": """
-        fer2013._memo = lambda: os.kill(os.getpid(), signal.SIGKILL)
-        """,
+    "before the memo": f"fer2013._memo = lambda: {DIE}",
 }
 
 
@@ -264,7 +256,7 @@ KILLS = {
 def test_kill_9_leaves_the_old_set_or_none(moment, old, tiny, tmp_path, home):
     before = import_fer2013(write_csv(tmp_path / "old", csv_lines(tiny)[:-1])).digest if old else None
     path = write_csv(tmp_path / "new", csv_lines(tiny))
-    process = child(f"{textwrap.dedent(KILLS[moment])}\nfer2013.import_fer2013({str(path)!r})", home)
+    process = child(f"{KILLS[moment]}\nfer2013.import_fer2013({str(path)!r})", home)
     assert process.wait(60) == -signal.SIGKILL
     if old:
         assert load_fer2013().digest == before

@@ -240,12 +240,8 @@ def test_fear_is_pushed_in_the_study_and_methods_that_count_are_known():
     methods = {each.name: each for each in imbalance_methods.IMBALANCE}
     assert methods["over-rare"].classes == ("disgust", "fear") and methods["over-rare"].sampler == "over"
     assert methods["over-rare"] in imbalance_methods.GENERATED  # one run serves both studies
-    assert {name for name, each in methods.items() if not each.treats_rarity} == {
-        "none",
-        "focal",
-        "votes",
-        "clean",
-    }
+    others = {name for name, each in methods.items() if not each.treats_rarity}
+    assert others == {"none", "focal", "votes", "clean"}
 
 
 def test_predictions_and_best_methods_of_a_record():
@@ -262,19 +258,14 @@ def test_predictions_and_best_methods_of_a_record():
         return {"name": name, "title": name, "all": level, "majority": level, "against_none": against}
 
     rows = [row("none", 0, 0, 0, 0.4), row("over", 0.5, 0.1, -0.1, 0.45), row("crt", 0.3, -0.1, -0.1, 0.41)]
-    rows += [
-        row("smote", 0.2, 0.1, -0.1, 0.3, sure=False),
-        row("votes", 0, 0, 0.1, 0.5),
-        row("over-rare", 1, 1, 1, 1),
-    ]
+    rows += [row("smote", 0.2, 0.1, -0.1, 0.3, sure=False), row("votes", 0, 0, 0.1, 0.5)]
+    rows += [row("over-rare", 1, 1, 1, 1)]
     record = {"metrics": {"rows": rows}}
     judged = experiments.predictions(record)
     assert [true for _, true, _ in judged] == [True, False, True, True]
-    assert (
-        judged[0][2].startswith("2 of 3")
-        and "soft labels 50.0%" in judged[3][2]
-        and "(over) 45.0%" in judged[3][2]
-    )
+    evidence = [each for *_, each in judged]
+    assert evidence[0].startswith("2 of 3") and "soft labels 50.0%" in evidence[3]
+    assert "(over) 45.0%" in evidence[3]
     assert experiments.significant(rows, "fear") == ["over", "over-rare"]
     assert experiments.significant(rows, "fear", -1) == ["crt"]
     assert experiments.find(rows[0], "macro_f1")[1].tolist() == [0, 0.6]  # an older record's, cut at 0

@@ -188,14 +188,11 @@ def test_wrong_choices_are_said():
     with pytest.raises(ValueError, match="one run"):
         mcnemar(labels, runs, runs)
     p = np.full((3, 7), 1 / 7)
-    for call in (
-        lambda: calibrate(labels, p, "vector"),
-        lambda: tune_bias(labels, p, "recall"),
-        lambda: tune_bias(labels, p, strength=-1),
-        lambda: reliability(labels, p, 0),
-        lambda: calibrate(labels, 2 * p),
-        lambda: reliability(labels, p[:, :6]),
-        lambda: tune_bias(np.full(3, 7), p),
-    ):
+    for function, *given in (
+        (calibrate, labels, p, "vector"), (calibrate, labels, 2 * p), (tune_bias, labels, p, "recall"),
+        (tune_bias, np.full(3, 7), p), (reliability, labels, p, 0), (reliability, labels, p[:, :6]),
+    ):  # fmt: skip
         with pytest.raises(ValueError):
-            call()
+            function(*given)
+    with pytest.raises(ValueError):
+        tune_bias(labels, p, strength=-1)

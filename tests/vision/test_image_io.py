@@ -22,10 +22,12 @@ import mutated_pictures
 from facelib.errors import ImageError, InputError
 from facelib.vision import image_io
 from facelib.vision.encoder import FaceEncoder
+from fer2013_forms import write_archive
 from helpers import (
     ASTRONAUT,
     deep_png,
     encoded,
+    exif_of,
     gray,
     make_bad,
     picture,
@@ -115,8 +117,7 @@ STORED = {
 @pytest.mark.parametrize("orientation", STORED)
 def test_exif_orientation(orientation, tmp_path, encoder, original):
     upright = ASTRONAUT[:, :240]  # no square: a wrong turn shows in the shape
-    exif = Image.Exif()
-    exif[274] = orientation
+    exif = exif_of(orientation)
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
     stored.save(tmp_path / "turned.png", exif=exif)
     stored.save(tmp_path / "turned.jpg", exif=exif, quality=95)
@@ -129,8 +130,7 @@ def test_exif_orientation(orientation, tmp_path, encoder, original):
 @pytest.mark.filterwarnings("ignore")  # Pillow may say what it thinks of it
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
 def test_damaged_exif_loses_no_picture(kind, tmp_path):
-    exif = Image.Exif()
-    exif[274] = 6
+    exif = exif_of(6)
     content = encoded(picture(), kind, exif=exif)
     at = content.index(exif.tobytes()[6:14])
     damaged = bytearray(content)
@@ -344,27 +344,18 @@ def tensor():
 def test_whatever_stands_for_a_picture_gives_the_same_pixels(tmp_path, tensor):
     """Also those that are turned when they are shown."""
     path = tmp_path / "a.png"
-    exif = Image.Exif()
-    exif[274] = 6
-    stored = Image.fromarray(np.ascontiguousarray(np.rot90(ASTRONAUT)))
-    stored.save(path, exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(ASTRONAUT))).save(path, exif=exif_of(6))
     content = path.read_bytes()
     half_read = io.BytesIO(content)
     half_read.read(100)
-    with path.open("rb") as stream, zipfile.ZipFile(io.BytesIO(zipped(content))).open("a.png") as member:
+    archive = write_archive(tmp_path / "a.zip", {"a.png": content})
+    with path.open("rb") as stream, zipfile.ZipFile(archive).open("a.png") as member:
         for source in (path, str(path), content, bytearray(content), memoryview(content), half_read, stream,
                        member, Image.open(path), Image.fromarray(ASTRONAUT), ASTRONAUT, tensor,
-                       next(os.scandir(tmp_path))):  # fmt: skip
+                       next(entry for entry in os.scandir(tmp_path) if entry.name == path.name)):  # fmt: skip
             assert image_io.is_picture(source)
             np.testing.assert_array_equal(image_io.load(source), ASTRONAUT)
             np.testing.assert_array_equal(image_io.load(image_io.detached(source)), ASTRONAUT)
-
-
-def zipped(content: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("a.png", content)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -445,15 +436,10 @@ def test_what_is_no_picture_says_what_it_is(name, content, message, tmp_path):
 
 
 def test_scans_are_counted_before_they_are_decoded(tmp_path):
-    content = encoded(picture(), "JPEG", progressive=True)
-    start = content.rindex(b"\xff\xda")
-    for extra, fine in ((0, True), (80, True), (1000, False)):
-        (tmp_path / "a.jpg").write_bytes(content[:-2] + content[start:-2] * extra + content[-2:])
-        if fine:
-            assert image_io.load(tmp_path / "a.jpg").shape == ASTRONAUT.shape
-        else:
-            with pytest.raises(ImageError, match="a JPEG of more than 100 scans"):
-                image_io.load(tmp_path / "a.jpg")
+    for extra in (0, 80):
+        assert image_io.load(mutated_pictures.scans(tmp_path, extra, 256)).shape == ASTRONAUT.shape
+    with pytest.raises(ImageError, match="a JPEG of more than 100 scans"):
+        image_io.load(mutated_pictures.scans(tmp_path, 1000, 256))
 
 
 def test_a_film_behind_a_jpeg_has_no_scans(tmp_path):
