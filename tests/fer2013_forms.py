@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+import helpers
 from facelib.data import fer2013
 from facelib.data.fer2013_readers import USAGES
 from facelib.emotions import EMOTIONS, FERPLUS
@@ -42,9 +43,8 @@ def write_votes(folder: Path, usages, columns=FERPLUS) -> tuple[Path, np.ndarray
 
 
 def encoded(image, form: str = "JPEG") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, form, **({"lossless": True} if form == "WEBP" else {"quality": 95}))
-    return buffer.getvalue()
+    options = {"lossless": True} if form == "WEBP" else {"quality": 95}
+    return helpers.encoded(Image.fromarray(image), form, **options)
 
 
 def write_folders(folder: Path, tiny, name="{usage}_{number}.jpg", numbers=None, form="JPEG") -> Path:

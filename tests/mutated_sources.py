@@ -34,6 +34,7 @@ from fer2013_forms import (
     write_parquet,
     write_votes,
 )
+from helpers import encoded as save
 from helpers import png
 from mutation import attempt, chosen, cut, flip, lazily, link, main, mutate, pipe, remove, written
 
@@ -273,12 +274,6 @@ def columns_changed(place: Path, rng) -> Path:
 
 def picture_changed(place: Path, rng) -> Path:
     gray, large = Image.fromarray(IMAGES[0]), Image.fromarray(IMAGES[0].repeat(9, 0).repeat(9, 1))
-
-    def save(image: Image.Image, kind: str, **options) -> bytes:
-        stream = io.BytesIO()
-        image.save(stream, kind, **options)
-        return stream.getvalue()
-
     kinds = [
         lambda: save(gray.convert("RGBA"), "PNG"), lambda: save(gray.convert("CMYK"), "JPEG"),
         lambda: save(gray.convert("I;16"), "PNG"), lambda: save(gray.convert("1"), "PNG"),

@@ -164,14 +164,6 @@ def known(table: dict[str, int], value: object, where: str, what: str) -> int:
         raise fault(where, f"unknown {what} {str(value)[:40]!r}", remedy) from None
 
 
-def _label(value: object, where: str) -> int:
-    return known(_LABEL_CODES, value, where, "emotion")
-
-
-def _usage(value: object, where: str) -> int:
-    return known(USAGE_CODES, value, where, "usage")
-
-
 def _shown(rows: Iterable, path: object, progress: bool, total: int | None, unit: str = "row") -> Iterable:
     """The rows, with a bar on a terminal and silence in a log."""
     from tqdm import tqdm
@@ -245,11 +237,18 @@ def _read_table(stream: BinaryIO, name: object, progress: bool) -> Rows:
     """fer2013.csv: emotion,pixels,Usage, in any order of the columns."""
     remedy = f"take fer2013.csv ({_OFFICIAL:,} rows) of Kaggle, not train.csv or test.csv"
     rows = csv_rows(stream, name, ("emotion", "pixels", "Usage"), remedy)
-    found = (
-        (_pixels(pixels, where), _label(emotion, where), _usage(usage, where))
-        for where, (emotion, pixels, usage) in _shown(rows, name, progress, _OFFICIAL)
-    )
-    return _collect(found, name)
+    return _collect_table(rows, _pixels, name, progress, _OFFICIAL)
+
+
+def _collect_table(rows: Iterable[tuple], decode: Callable, name: object, progress: bool, total=None) -> Rows:
+    """``Rows`` of ("file, row n", (emotion, image as ``decode`` takes it, usage))."""
+
+    def read(where: str, cells: tuple) -> tuple[bytes, int, int]:
+        emotion, image, usage = cells
+        pixels, label = decode(image, where), known(_LABEL_CODES, emotion, where, "emotion")
+        return pixels, label, known(USAGE_CODES, usage, where, "usage")
+
+    return _collect((read(*row) for row in _shown(rows, name, progress, total)), name)
 
 
 def _pixels(text: str, where: str) -> bytes:
@@ -273,12 +272,7 @@ def _pixels(text: str, where: str) -> bytes:
 
 def _read_parquet(path: Path, progress: bool) -> Rows:
     """Columns image (an encoded 48 x 48 picture), emotion, usage; other columns are ignored."""
-    rows = parquet_rows(path, ("image", "emotion", "usage"))
-    found = (
-        (_decode(image, where), _label(emotion, where), _usage(usage, where))
-        for where, (image, emotion, usage) in _shown(rows, path, progress, None)
-    )
-    return _collect(found, path)
+    return _collect_table(parquet_rows(path, ("emotion", "image", "usage")), _decode, path, progress)
 
 
 def parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple]]:
