@@ -88,19 +88,12 @@ def test_papermill_on_a_notebook_changes_no_file_that_git_follows(tmp_path):
         return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
     before = followed()
-    parameters = {"dataset": "toy", "n_faces": 1000, "n_bootstrap": 20}
     command = [sys.executable, "-m", "papermill", "02-fer2013-imbalance.ipynb", str(tmp_path / "02.ipynb")]
-    command += ["--no-progress-bar", "-k", "python3"]
-    for name, value in parameters.items():
-        command += ["-p", name, str(value)]
-    home = {"FACELIB_HOME": str(tmp_path), "PYTHONPATH": str(paths.CHECKOUT)}
-    done = subprocess.run(
-        command,
-        cwd=paths.notebooks(),
-        env={k: v for k, v in lab.os.environ.items() if not k.startswith("FACELIB_")} | home,
-        capture_output=True,
-        text=True,
-    )
+    command += "--no-progress-bar -k python3 -p dataset toy -p n_faces 1000 -p n_bootstrap 20".split()
+    environment = {k: v for k, v in lab.os.environ.items() if not k.startswith("FACELIB_")}
+    environment |= {"FACELIB_HOME": str(tmp_path), "PYTHONPATH": str(paths.CHECKOUT)}
+    options = {"cwd": paths.notebooks(), "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     assert list((tmp_path / "runs" / "figures").glob("02-*"))  # it did draw
     after = followed()

@@ -53,12 +53,9 @@ def test_values_of_an_axis(text, values):
 def test_the_command_line_goes_before_the_file(tmp_path):
     file = tmp_path / "all.yml"
     file.write_text("seed: 1  # a comment\nmethod: [none, smote]\nfast: yes\n")
-    assert options.parameters(["seed=2"], file) == {
-        "seed": 2, "method": ["none", "smote"], "fast": True,
-    }  # fmt: skip
-    assert options.grid(["seed=0..1"], file) == {
-        "seed": [0, 1], "method": ["none", "smote"], "fast": [True],
-    }  # fmt: skip
+    methods = ["none", "smote"]
+    assert options.parameters(["seed=2"], file) == {"seed": 2, "method": methods, "fast": True}
+    assert options.grid(["seed=0..1"], file) == {"seed": [0, 1], "method": methods, "fast": [True]}
     file.write_text("")
     assert options.parameters(["a=b=c"], file) == {"a": "b=c"}
     file.write_text("dates: {2: 2026-01-31}")  # YAML's days become text again
