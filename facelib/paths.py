@@ -118,8 +118,8 @@ def read_json(path: Path) -> dict:
         return {}
 
 
-def digest(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes, read in pieces; errors as of ``files.check_file``."""
+def digest(path: str | Path) -> str:
+    """sha256 of a file's bytes in hex digits, read in pieces; errors as of ``files.check_file``."""
     files.check_file(path)
     with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -53,37 +53,27 @@ def annotate(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
         for ex, ey in face.eyes or ():
             r = max(1.5, w / 50)
             draw.ellipse((ex - r, ey - r, ex + r, ey + r), fill=colour, outline="white")
-        size = max(11, min(round(w / 6), round(height / 14), 48))
+        letters = max(11, min(round(w / 6), round(height / 14), 48))
         text = "\n".join(_captions(face))
         if not text:
             continue
-        font = ImageFont.load_default(size)
-        left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font, spacing=size // 5)
-        pad = size // 3
-        label_w, label_h = right - left + 2 * pad, bottom - top + 2 * pad
-        # Above the box if there is room, else beside it, else below the chin; then moved into the picture.
-        places = [(x, y - label_h - line), (x + w + line, y), (x - label_w - line, y), (x, y + 1.15 * h)]
-        places = [
-            (min(max(px, 0), width - label_w) if i in (0, 3) else px, py) for i, (px, py) in enumerate(places)
-        ]
-        fits = [
-            place
-            for place in places
-            if 0 <= place[0] <= width - label_w
-            and 0 <= place[1] <= height - label_h
-            and not any(_overlap(place, label_w, label_h, t) for t in taken)
-        ]
-        inside = (places[0][0], min(max(y, 0), height - label_h))  # over the face's own forehead
-        if not fits and w >= 60 and not any(_overlap(inside, label_w, label_h, t) for t in taken):
-            fits = [inside]
-        if not fits:
+        font, spacing, pad = ImageFont.load_default(letters), letters // 5, letters // 3
+        left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font, spacing=spacing)
+        size = right - left + 2 * pad, bottom - top + 2 * pad
+        free_x, free_y = width - size[0], height - size[1]
+        # Above the box if there is room, else beside it, else below the chin, else over the own forehead.
+        middle, above, below = min(max(x, 0), free_x), y - size[1] - line, y + 1.15 * h
+        places = [(middle, above), (x + w + line, y), (x - size[0] - line, y), (middle, below)]
+        places = [(px, py) for px, py in places if 0 <= px <= free_x and 0 <= py <= free_y]
+        places += [(middle, min(max(y, 0), free_y))] * (w >= 60)
+        place = next((place for place in places if _is_free(*place, *size, taken)), None)
+        if place is None:
             continue
-        px, py = fits[0]
-        labels.append((px, py, label_w, label_h))
-        draw.rounded_rectangle((px, py, px + label_w, py + label_h), radius=pad, fill=colour)
-        draw.multiline_text(
-            (px + pad - left, py + pad - top), text, font=font, fill="white", spacing=size // 5
-        )
+        labels.append((*place, *size))
+        px, py = place
+        draw.rounded_rectangle((px, py, px + size[0], py + size[1]), radius=pad, fill=colour)
+        start = px + pad - left, py + pad - top
+        draw.multiline_text(start, text, font=font, fill="white", spacing=spacing)
     return np.asarray(picture)
 
 
@@ -97,10 +87,11 @@ def _captions(face: Face) -> list[str]:
     return [line.replace("\u00a0", " ") for line in say(lines)]  # Pillow's letters lack that space
 
 
-def _overlap(place, width, height, other) -> bool:
-    x, y = place
-    ox, oy, ow, oh = other
-    return x < ox + ow and ox < x + width and y < oy + oh and oy < y + height
+def _is_free(x: float, y: float, width: float, height: float, others: Iterable) -> bool:
+    """Whether a box meets none of the others, (x, y, w, h) each."""
+    return not any(
+        x < ox + ow and ox < x + width and y < oy + oh and oy < y + height for ox, oy, ow, oh in others
+    )
 
 
 def save_figure(figure: Figure, name: str, weights: str | None = None) -> Path:

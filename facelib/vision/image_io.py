@@ -162,22 +162,18 @@ def _name_of(stream: BinaryIO) -> str:
 
 
 def load(source: Source) -> np.ndarray:
-    """Whatever stands for a picture as (H, W, 3) uint8 RGB; see ``read_image`` and ``as_rgb``.
+    """Whatever stands for a picture as (H, W, 3) uint8 RGB with its EXIF orientation applied.
 
-    Raises ImageError, one line of at most 300 characters, also for what stands for no picture.
+    Gray, palette, CMYK, 16-bit, floating-point and transparent pictures are converted (transparency over
+    white); of an animation the first frame is taken; arrays as in ``as_rgb``. Raises ImageError, one line of
+    at most 300 characters, for what stands for no picture, for a missing, empty, truncated, foreign or
+    forbidden file and for one that is over a limit of this module.
     """
     with opened(source) as image:
         return image
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Decode a picture file to (H, W, 3) uint8 RGB with its EXIF orientation applied.
-
-    Gray, palette, CMYK, 16-bit, floating-point and transparent pictures are converted (transparency over
-    white); of an animation the first frame is taken. Raises ImageError for a missing, empty, truncated,
-    foreign or forbidden file and for one that is over a limit of this module.
-    """
-    return load(path)
+read_image = load  # of a file
 
 
 @contextmanager
