@@ -248,7 +248,7 @@ def test_yunet_agrees_with_haar_on_the_astronaut(yunet):
     [face] = yunet(ASTRONAUT)
     check(face, ASTRONAUT.shape)
     assert overlap(face.box, FACE) > 0.7
-    assert np.abs(np.subtract(face.eyes, EYES)).max() < 4
+    assert np.abs(np.subtract(face.eyes, EYES)).max() < 5  # of 98; they stray by 2 from size to size
     assert face.landmarks.shape == (5, 2) and np.array_equal(face.landmarks[:2], face.eyes)
     # The frame is what matters to the networks: the same square from both detectors, to a few pixels.
     assert np.abs(np.subtract(face.frame, (225, 114, 98))).max() < 10
