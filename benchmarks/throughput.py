@@ -3,11 +3,13 @@
     python benchmarks/throughput.py                       # 200 pictures made from scikit-image's astronaut
     python benchmarks/throughput.py --photos DIR          # made from the photographs in DIR as well
     python benchmarks/throughput.py --n 20 --only facelib # a quick look
+    python benchmarks/throughput.py --yunet FILE          # where YuNet was not fetched
 
-Three contenders, all finding faces with OpenCV's cascades:
+Four contenders, of which all but the second find faces with OpenCV's cascades:
 
     deepface   the package, its defaults: detector opencv, its emotion network, VGG-Face for gender
-    facelib    FaceEncoder(detector="haar"), our networks
+    facelib    FaceEncoder(), our defaults: the detector is YuNet where it was fetched, or given by --yunet
+    haar       FaceEncoder(detector="haar"), our networks
     same nets  FaceEncoder(detector="haar", emotion="deepface", gender="deepface"): DeepFace's two networks
                in our pipeline, which tells what the pipeline gives and what the smaller networks give
 
@@ -41,11 +43,13 @@ sys.path.insert(0, str(ROOT))
 
 CONTENDERS = {
     "deepface": "deepface (detector opencv, emotion, VGG-Face gender)",
-    "facelib": 'facelib (detector "haar")',
+    "facelib": "facelib (defaults: detector {})",
+    "haar": 'facelib (detector "haar")',
     "same nets": 'facelib (detector "haar", emotion and gender "deepface")',
 }
 SIZES = ((500, 375), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200))
 WARM_UP = 3
+YUNET = "THROUGHPUT_YUNET"  # tells the contender's process which file to take
 EXTENSIONS = {".jpg", ".jpeg", ".png"}
 
 
@@ -115,8 +119,10 @@ def contender(name: str):
 
     import facelib
 
-    networks = {"emotion": "deepface", "gender": "deepface"} if name == "same nets" else {}
-    encoder = facelib.FaceEncoder(detector="haar", **networks)
+    options = {"detector": os.environ.get(YUNET, "auto") if name == "facelib" else "haar"}
+    options |= {"emotion": "deepface", "gender": "deepface"} if name == "same nets" else {}
+    encoder = facelib.FaceEncoder(**options)
+    CONTENDERS[name] = CONTENDERS[name].format(encoder.detector_name)
     return lambda files: len(encoder(files))
 
 
@@ -131,6 +137,7 @@ def measure(name: str, folder: Path) -> dict:
     seconds, cpu = time.perf_counter() - ready, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
+        "what": CONTENDERS[name],
         "pictures_per_s": len(files) / seconds,
         "seconds": seconds,
         "cpu_seconds": cpu,
@@ -183,8 +190,8 @@ def versions() -> dict[str, str]:
 
 def summary(name: str, runs: list[dict]) -> dict:
     """The medians of a contender's runs; the rate of each run beside them."""
-    row = {"name": name, "what": CONTENDERS[name]}
-    for key in runs[0]:
+    row = {"name": name, "what": runs[0]["what"]}
+    for key in runs[0].keys() - {"what"}:
         middle = statistics.median(run[key] for run in runs)
         row[key] = int(middle) if key == "faces" else round(middle, 3)
     row["runs_pictures_per_s"] = [round(run["pictures_per_s"], 3) for run in runs]
@@ -193,12 +200,13 @@ def summary(name: str, runs: list[dict]) -> dict:
 
 def table(rows: list[dict]) -> str:
     base = next((row for row in rows if row["name"] == "deepface"), None)
-    lines = [f"{'':10} {'pictures/s':>10} {'times':>7} {'faces':>6} {'peak MB':>8} {'start s':>8}"]
+    lines = [f"{'':10} {'pictures/s':>10} {'times':>7} {'cpu':>7} {'faces':>6} {'peak MB':>8} {'start s':>8}"]
     for row in rows:
         times = f"{row['pictures_per_s'] / base['pictures_per_s']:.1f}x" if base else "-"
+        work = f"{base['cpu_seconds'] / row['cpu_seconds']:.1f}x" if base else "-"
         lines.append(
-            f"{row['name']:10} {row['pictures_per_s']:10.2f} {times:>7} {row['faces']:6d} "
-            f"{row['peak_rss_mb']:8.0f} {row['start_s']:8.1f}"
+            f"{row['name']:10} {row['pictures_per_s']:10.2f} {times:>7} {work:>7} {row['faces']:6d} "
+            f"{row['peak_rss_mb']:8.0f} {row['start_s']:8.1f}  {row['what']}"
         )
     return "\n".join(lines)
 
@@ -211,6 +219,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--n", type=int, default=200, help="how many pictures (default 200)")
     add("--seed", type=int, default=0, help="which pictures are made (default 0)")
     add("--photos", type=Path, action="append", default=[], metavar="DIR", help="further sources; repeatable")
+    add(
+        "--yunet",
+        type=Path,
+        metavar="FILE",
+        help="the default's detector (default: YuNet if fetched, or Haar)",
+    )
     add("--only", choices=CONTENDERS, action="append", help="this contender; repeatable (default all)")
     add("--repeats", type=int, default=1, help="rounds over all contenders; medians are reported (default 1)")
     add("--threads", type=int, help="threads for each contender (default: as many as the libraries like)")
@@ -222,6 +236,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for folder in options.photos:
         if not folder.is_dir():
             parser.error(f"--photos {folder}: no such folder")
+    if options.yunet and not options.yunet.is_file():
+        parser.error(f"--yunet {options.yunet}: no such file")
     return options
 
 
@@ -253,12 +269,14 @@ def main(arguments: list[str] | None = None) -> int:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "",
         }
+        if options.yunet:
+            environment[YUNET] = str(options.yunet.resolve())
         if options.threads:
             for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "OPENCV_FOR_THREADS_NUM"):
                 environment[variable] = str(options.threads)
         print(f"making {options.n} pictures", file=sys.stderr)
         make_pictures(pictures, options.n, options.seed, options.photos)
-        if names != ["facelib"]:
+        if {"deepface", "same nets"} & set(names):
             print("writing random weights (540 MB, removed at the end)", file=sys.stderr)
             in_a_child("weights", home, environment)
         runs: dict[str, list[dict]] = {name: [] for name in names}
@@ -271,7 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
     if str(options.output) == "-":
         return 0
     command = ["python benchmarks/throughput.py", f"--n {options.n} --seed {options.seed}"]
-    command += ["--photos DIR" for _ in options.photos] + [f"--only '{name}'" for name in options.only or []]
+    command += ["--photos DIR" for _ in options.photos] + ["--yunet FILE"] * bool(options.yunet)
+    command += [f"--only '{name}'" for name in options.only or []]
     command += [f"--repeats {options.repeats}"]
     command += [f"--threads {options.threads}"] if options.threads else []
     report = {"n": options.n, "seed": options.seed, "machine": about, "versions": versions(), "rows": rows}

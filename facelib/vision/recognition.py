@@ -81,7 +81,7 @@ class Recognizer:
     """
 
     def __init__(self, detector: str | detection.Detector = "yunet", embed: Embed | None = None):
-        self.detect = _YuNetLandmarks() if detector == "yunet" else detection.load_detector(detector)
+        self.detect = detection.load_detector(detector)
         self.embed = embed or SFace()
 
     def __call__(self, source: Source, source_index: int = 0) -> list[KnownFace]:
@@ -119,31 +119,9 @@ class SFace:
             ) from None
 
 
-@dataclass(frozen=True)
-class _Landmarked(detection.Detection):
-    """landmarks: (5, 2), as ``TEMPLATE``, in pixels."""
-
-    landmarks: np.ndarray | None = None
-
-
-class _YuNetLandmarks(detection.YuNetDetector):
-    """YuNet with its landmarks, which other uses of it do not need."""
-
-    def __call__(self, image: np.ndarray) -> list[_Landmarked]:
-        small, back = detection._working_size(image)
-        points = {}
-        for row in self._run(small):
-            five = row[4:14].reshape(5, 2).astype(float) * back
-            # Both pairs by their place in the picture, as the eyes of a Detection are.
-            five[[0, 1]], five[[3, 4]] = sorted(five[:2].tolist()), sorted(five[3:].tolist())
-            points[tuple(map(tuple, five[:2].tolist()))] = five
-        faces = super().__call__(image)
-        return [_Landmarked(**vars(face), landmarks=points.get(face.eyes)) for face in faces]
-
-
 def _landmarks(face: detection.Detection) -> np.ndarray:
     """(5, 2) landmarks, or (2, 2): the eyes, or where they stand in most faces of FER-2013's framing."""
-    if getattr(face, "landmarks", None) is not None:
+    if face.landmarks is not None:
         return face.landmarks
     if face.eyes:
         return np.array(face.eyes)

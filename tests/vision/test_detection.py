@@ -140,6 +140,26 @@ def test_small_faces_of_large_pictures_want_a_longer_side(haar):
     assert overlap(face.box, np.array(FACE) / 3.2 + (2000, 1000, 0, 0)) > 0.6
 
 
+@pytest.mark.parametrize(
+    ("shape", "options", "size"),
+    [
+        ((4000, 3000), (1280,), (1280, 960)),
+        ((400, 300), (), (400, 300)),
+        ((48, 48), (), (192, 192)),
+        ((20, 60), (), (80, 240)),
+        ((400, 300), (1280, 640), (640, 480)),
+        ((200, 200), (1280, 640), (200, 200)),
+        ((320, 320), (1280, 640), (640, 640)),
+        ((48, 48), (1280, 640), (192, 192)),
+        ((700, 500), (1280, 640), (700, 500)),
+        ((400, 300), (320, 640), (320, 240)),
+    ],
+)
+def test_sizes_that_are_searched(shape, options, size):
+    small, back = detection._working_size(np.zeros((*shape, 3), np.uint8), *options)
+    assert small.shape[:2] == size and back == pytest.approx(shape[0] / size[0])
+
+
 def test_auto_is_yunet_where_it_was_fetched(monkeypatch):
     assert isinstance(detection.load_detector(), detection.HaarDetector)
     there = detection.registry.DOWNLOADS["yunet"]
@@ -228,7 +248,8 @@ def test_yunet_agrees_with_haar_on_the_astronaut(yunet):
     [face] = yunet(ASTRONAUT)
     check(face, ASTRONAUT.shape)
     assert overlap(face.box, FACE) > 0.7
-    assert np.abs(np.subtract(face.eyes, EYES)).max() < 4
+    assert np.abs(np.subtract(face.eyes, EYES)).max() < 5  # of 98; they stray by 2 from size to size
+    assert face.landmarks.shape == (5, 2) and np.array_equal(face.landmarks[:2], face.eyes)
     # The frame is what matters to the networks: the same square from both detectors, to a few pixels.
     assert np.abs(np.subtract(face.frame, (225, 114, 98))).max() < 10
 
@@ -250,6 +271,22 @@ def test_yunet_by_path_and_in_a_large_picture(yunet):
     assert named.min_confidence == 0.6
     [face] = named(large())
     assert overlap(face.box, LARGE_FACE) > 0.6
+
+
+@pytest.mark.realdata
+def test_yunet_finds_small_faces_in_small_pictures(yunet):
+    """Pictures of a street, 400 pixels wide: 55 of 106 faces were found where they were not enlarged."""
+    found = total = others = 0
+    for row in json.loads((SHARED / "detection" / "boxes.json").read_text()):
+        picture = image_io.read_image(SHARED / "detection" / row["file"])
+        if max(picture.shape) > 400 or len(row["boxes"]) == 1:
+            continue
+        faces = yunet(picture)
+        seen = [[overlap(face.box, each["box"]) > 0.3 for face in faces] for each in row["boxes"]]
+        hits = [any(hit) for hit, each in zip(seen, row["boxes"]) if not each["masked"]]
+        found, total = found + sum(hits), total + len(hits)
+        others += sum(not any(hit) for hit in zip(*seen))
+    assert total == 106 and found >= 78 and others <= 8
 
 
 @pytest.mark.realdata

@@ -9,6 +9,7 @@ import skimage.data
 from PIL import Image
 
 import facelib
+from facelib import paths
 from facelib.errors import InputError
 from facelib.models import registry
 from facelib.vision import recognition
@@ -111,6 +112,15 @@ def test_without_the_model_the_error_says_how_to_get_it(tmp_path, monkeypatch):
 def test_a_face_without_eyes_is_taken_by_its_frame():
     seen = Detection((0, 0, 100, 100), None, 0.9, (50.0, 50.0, 100.0))
     assert recognition._landmarks(seen).tolist() == [[31, 39], [69, 39]]
+
+
+@pytest.mark.realdata
+def test_yunets_five_landmarks_align_the_face(monkeypatch):
+    yunet = paths.PACKAGE.parents[1] / "shared" / "data" / "models" / "face_detection_yunet_2026may.onnx"
+    monkeypatch.setattr(registry, "locate", lambda name: yunet)
+    recognizer = recognition.Recognizer("yunet", colour)
+    [face], [known] = recognizer.detect(ASTRONAUT), recognizer(ASTRONAUT)
+    assert known.box == face.box and recognition._landmarks(face).shape == (5, 2)
 
 
 @pytest.mark.skipif(not registry.DOWNLOADS["sface"].path.is_file(), reason="`facelib data fetch sface`")
