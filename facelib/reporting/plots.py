@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -105,8 +104,8 @@ def _overlap(place, width, height, other) -> bool:
 
 def save_figure(
     figure: Figure, name: str, formats: Iterable[str] = ("png",), weights: str | None = None
-) -> Path:
-    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the first path.
+) -> Figure:
+    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return it, to be shown.
 
     In French, to NAME.fr.png: a report in French takes it instead of the other.
 
@@ -115,7 +114,7 @@ def save_figure(
     """
     import matplotlib
 
-    written, speech = [], ".fr" if language.current() == "fr" else ""
+    speech = ".fr" if language.current() == "fr" else ""
     for extension in formats:
         path = paths.new_figures() / f"{name}{speech}.{extension}"
         # The salt replaces matplotlib's random numbering of an SVG's parts.
@@ -123,8 +122,7 @@ def save_figure(
             figure.savefig(
                 temporary, format=extension, dpi=150, bbox_inches="tight", metadata=_facts(extension, weights)
             )
-        written.append(path)
-    return written[0]
+    return figure
 
 
 def _facts(extension: str, weights: str | None) -> dict:

@@ -52,8 +52,7 @@ def faults(notebook) -> list[str]:
     outputs = [output for cell in code for output in cell.outputs]
     parameters = tagged(notebook, "parameters")
     first = notebook.cells[0]
-    lines = [line for cell in code if cell.id != "setup"  # the same in each: book/badges.py
-             for line in cell.source.splitlines() if line.strip()]  # fmt: skip
+    lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
     text = nbformat.writes(notebook)
     found = {
         "the first cell is a title, # and a question":
