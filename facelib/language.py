@@ -83,7 +83,10 @@ def _line(text: str) -> str:
 
 
 def _table(table):
-    found = table.rename(lambda name: say(name, "fr")).map(lambda value: say(value, "fr"))
+    def cell(value):
+        return numbers(f"{value:.6g}") if isinstance(value, float) else say(value, "fr")
+
+    found = table.rename(lambda name: say(name, "fr")).map(cell)
     if found.ndim == 1:
         return found.rename(say(table.name, "fr"))
     found = found.rename(columns=lambda name: say(name, "fr"))

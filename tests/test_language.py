@@ -44,7 +44,7 @@ def test_tables_and_lists():
     table = pd.DataFrame({"accuracy": [0.5, 0.25], "verdict": ["fear", 3]}, ["happy", "nothing"])
     found = language.say(table, "fr")
     assert list(found.columns) == ["exactitude", "verdict"] and list(found.index) == ["joie", "rien"]
-    assert found["exactitude"].tolist() == [0.5, 0.25] and found["verdict"].tolist() == ["peur", 3]
+    assert found["exactitude"].tolist() == ["0,5", "0,25"] and found["verdict"].tolist() == ["peur", 3]
     assert language.say(table, "en") is table
     assert language.say(pd.Series([1, 2], ["fear", "sad"], name="recall"), "fr").name == "rappel"
     assert language.say({"fear": ["sad", 2]}, "fr") == {"peur": ["tristesse", 2]}
