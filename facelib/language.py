@@ -84,7 +84,9 @@ def _line(text: str) -> str:
 
 def _table(table):
     def cell(value):
-        return numbers(f"{value:.6g}") if isinstance(value, float) else say(value, "fr")
+        if isinstance(value, float):
+            return "–" if value != value else numbers(f"{value:.6g}")
+        return say(value, "fr")
 
     found = table.rename(lambda name: say(name, "fr")).map(cell)
     if found.ndim == 1:
