@@ -98,7 +98,7 @@ def _table(table):
 def numbers(text: str) -> str:
     """English numbers in a text as French ones: "1,234.5%" becomes "1 234,5 %"."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", text)
-    text = re.sub(r"(?<![\d.])(\d[\d\u202f]*)\.(?=\d+(?![\d.]))", r"\1,", text)
+    text = re.sub(r"(?<![\d.])(\d[\d\u202f]*)\.(?=\d+(?!\d|\.\d))", r"\1,", text)
     return re.sub(r"(?<=\d) ?%", "\u00a0%", text)
 
 

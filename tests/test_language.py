@@ -23,6 +23,7 @@ from facelib.errors import InputError
         ("random\noversampling", "suréchantillonnage aléatoire"),  # broken to fit, which changes no meaning
         ("version 2.21.0 at 10.0.0.1", "version 2.21.0 at 10.0.0.1"),  # unknown words and no decimals
         ("words that are not there: 0.5", "words that are not there: 0,5"),
+        ("by -2.6. Version 2.21.0.", "by -2,6. Version 2.21.0."),  # a number, and the end of a sentence
         ("", ""),
     ],
 )
