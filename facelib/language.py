@@ -92,7 +92,10 @@ def _table(table):
     if found.ndim == 1:
         return found.rename(say(table.name, "fr"))
     found = found.rename(columns=lambda name: say(name, "fr"))
-    return found.rename_axis(index=say(table.index.name, "fr"), columns=say(table.columns.name, "fr"))
+    for axis in ("index", "columns"):  # of one level, or of several
+        labels = getattr(found, axis)
+        setattr(found, axis, labels.set_names([say(name, "fr") for name in labels.names]))
+    return found
 
 
 def numbers(text: str) -> str:

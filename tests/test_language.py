@@ -47,6 +47,10 @@ def test_tables_and_lists():
     assert list(found.columns) == ["exactitude", "verdict"] and list(found.index) == ["joie", "rien"]
     assert found["exactitude"].tolist() == ["0,5", "0,25"] and found["verdict"].tolist() == ["peur", 3]
     assert language.say(table, "en") is table
+    several = pd.DataFrame({("fear", "bias"): [float("nan")]}).T.rename_axis(["label", None])
+    found = language.say(several, "fr")
+    assert found.index.tolist() == [("peur", "bias")] and found.index.names == ["étiquette", None]
+    assert found.iloc[0, 0] == "–" and several.index.names == ["label", None]
     assert language.say(pd.Series([1, 2], ["fear", "sad"], name="recall"), "fr").name == "rappel"
     assert language.say({"fear": ["sad", 2]}, "fr") == {"peur": ["tristesse", 2]}
 
