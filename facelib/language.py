@@ -83,17 +83,25 @@ def _line(text: str) -> str:
 
 
 def _table(table):
-    found = table.rename(lambda name: say(name, "fr")).map(lambda value: say(value, "fr"))
+    def cell(value):
+        if isinstance(value, float):
+            return "–" if value != value else numbers(f"{value:.6g}")
+        return say(value, "fr")
+
+    found = table.rename(lambda name: say(name, "fr")).map(cell)
     if found.ndim == 1:
         return found.rename(say(table.name, "fr"))
     found = found.rename(columns=lambda name: say(name, "fr"))
-    return found.rename_axis(index=say(table.index.name, "fr"), columns=say(table.columns.name, "fr"))
+    for axis in ("index", "columns"):  # of one level, or of several
+        labels = getattr(found, axis)
+        setattr(found, axis, labels.set_names([say(name, "fr") for name in labels.names]))
+    return found
 
 
 def numbers(text: str) -> str:
     """English numbers in a text as French ones: "1,234.5%" becomes "1 234,5 %"."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", text)
-    text = re.sub(r"(?<![\d.])(\d[\d\u202f]*)\.(?=\d+(?![\d.]))", r"\1,", text)
+    text = re.sub(r"(?<![\d.])(\d[\d\u202f]*)\.(?=\d+(?!\d|\.\d))", r"\1,", text)
     return re.sub(r"(?<=\d) ?%", "\u00a0%", text)
 
 

@@ -23,6 +23,7 @@ from facelib.errors import InputError
         ("random\noversampling", "suréchantillonnage aléatoire"),  # broken to fit, which changes no meaning
         ("version 2.21.0 at 10.0.0.1", "version 2.21.0 at 10.0.0.1"),  # unknown words and no decimals
         ("words that are not there: 0.5", "words that are not there: 0,5"),
+        ("by -2.6. Version 2.21.0.", "by -2,6. Version 2.21.0."),  # a number, and the end of a sentence
         ("", ""),
     ],
 )
@@ -44,8 +45,12 @@ def test_tables_and_lists():
     table = pd.DataFrame({"accuracy": [0.5, 0.25], "verdict": ["fear", 3]}, ["happy", "nothing"])
     found = language.say(table, "fr")
     assert list(found.columns) == ["exactitude", "verdict"] and list(found.index) == ["joie", "rien"]
-    assert found["exactitude"].tolist() == [0.5, 0.25] and found["verdict"].tolist() == ["peur", 3]
+    assert found["exactitude"].tolist() == ["0,5", "0,25"] and found["verdict"].tolist() == ["peur", 3]
     assert language.say(table, "en") is table
+    several = pd.DataFrame({("fear", "bias"): [float("nan")]}).T.rename_axis(["label", None])
+    found = language.say(several, "fr")
+    assert found.index.tolist() == [("peur", "bias")] and found.index.names == ["étiquette", None]
+    assert found.iloc[0, 0] == "–" and several.index.names == ["label", None]
     assert language.say(pd.Series([1, 2], ["fear", "sad"], name="recall"), "fr").name == "rappel"
     assert language.say({"fear": ["sad", 2]}, "fr") == {"peur": ["tristesse", 2]}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,7 +17,7 @@ import numpy as np
 
 from facelib.data.synthetic_drawing import UNITS
 from facelib.emotions import COLOURS, EMOTIONS
-from facelib.language import speaks
+from facelib.language import say, speaks
 from facelib.reporting import plots
 from facelib.reporting.plots import COLOUR, INK, PALE, SOFT
 from facelib.study import confusion
@@ -33,7 +34,7 @@ def matrices(sets: Mapping[str, Mapping]) -> Figure:
     """Confusion matrices of ``confusion.shares``: per cent of the row, with the count below."""
     counts = {title: np.array(found["counts"], float) for title, found in sets.items()}
     framed = [("fear", "surprise"), ("surprise", "fear"), ("fear", "sad")]
-    return plots.confusions(counts, "{}: {:.0%} right", "the network's answer", "the label", framed)
+    return plots.confusions(counts, "{}: {:.0%} right", "the network's prediction", "the label", framed)
 
 
 @speaks
@@ -136,7 +137,7 @@ def hidden(sets: Mapping[str, Mapping[str, np.ndarray]], face: np.ndarray) -> Fi
         shown = axis.imshow(smooth, cmap="PuOr", vmin=-1, vmax=1, alpha=strength, **whole)
         axis.set(xticks=[], yticks=[])
         axis.set_title(f"{which} faces", fontsize=9.5, color=plots.legible(COLOUR[which]), weight="bold")
-        axis.set_xlabel(title, fontsize=9)
+        axis.set_xlabel(fill(say(title), 20), fontsize=9)
     bar = plots.colour_bar(figure, shown, axes, shrink=0.75, aspect=16, ticks=(-1, 0, 1))
     bar.ax.set_yticklabels(["speaks for\nsurprise", "0", "speaks for\nfear"], fontsize=9)
     bar.solids.set_alpha(1)
@@ -205,7 +206,7 @@ def sides(sets: Mapping[str, Mapping[str, Mapping]]) -> Figure:
             f"{name}\n{row['n']} pictures": [row[key] / max(row["n"], 1) for key in keys]
             for name, row in rows.items()
         }
-        plots.stacked_bars(axis, shares, colours, 0.08)
+        plots.stacked_bars(axis, shares, colours, 0.15)
         axis.set_xlim(0, 1)
         axis.tick_params(axis="y", labelsize=9)
     words = ("sides with the network", "neither", "sides with the label")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -94,8 +93,8 @@ def _is_free(x: float, y: float, width: float, height: float, others: Iterable) 
     )
 
 
-def save_figure(figure: Figure, name: str, weights: str | None = None) -> Path:
-    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return the path.
+def save_figure(figure: Figure, name: str, weights: str | None = None) -> Figure:
+    """Write a figure to ``paths.new_figures()/NAME.png`` (whole or not at all) and return it, to be shown.
 
     In French, to NAME.fr.png: a report in French takes it instead of the other. The same figure is the same
     bytes.
@@ -107,7 +106,7 @@ def save_figure(figure: Figure, name: str, weights: str | None = None) -> Path:
     facts = {"Software": None} | ({"weights": weights} if weights else {})
     with paths.atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", metadata=facts)
-    return path
+    return figure
 
 
 # --- what the figures share ---------------------------------------------------------------------------

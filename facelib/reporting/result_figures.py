@@ -227,7 +227,7 @@ def reliability(curves: Mapping[str, Mapping], columns: int = 4) -> Figure:
         axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
         axis.tick_params(labelsize=9)
     figure.supxlabel("confidence", fontsize=9.5)
-    figure.supylabel("share of right answers", fontsize=9.5)
+    figure.supylabel("share of right predictions", fontsize=9.5)
     return figure
 
 
@@ -247,7 +247,7 @@ def rejections(curves: Mapping[str, Mapping]) -> Figure:
     gap = 0.034 * np.diff(axis.get_ylim())[0] / 0.6
     plots.end_labels(axis, 1.015, list(ends.values()), ends, _colours(curves), gap, fontsize=9.5)
     axis.axhline(0.9, color=PALE, linewidth=0.9, linestyle=":")
-    axis.set(xlim=(0, 1), xlabel="coverage: share of faces that get an answer", ylabel="accuracy of these")
+    axis.set(xlim=(0, 1), xlabel="coverage: share of faces that get a prediction", ylabel="accuracy of these")
     return figure
 
 

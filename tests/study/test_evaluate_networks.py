@@ -138,6 +138,25 @@ def test_predictions_are_judged_on_records():
     assert judged[0][2].endswith("1 of 2 others") and judged[2][2].endswith("range: facelib")
 
 
+@pytest.mark.parametrize(
+    ("options", "to", "shape"),
+    [
+        ({}, (20, 30), (60, 80)),
+        ({"move": (3, 2)}, (23, 32), (60, 80)),
+        ({"mirror": True}, (59, 30), (60, 80)),
+        ({"zoom": 2.0}, (40, 60), (120, 160)),
+        ({"degrees": 90}, (40, 50), (60, 80)),
+    ],
+)
+def test_a_changed_picture_has_its_points_where_the_matrix_says(options, to, shape):
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[30, 20] = 200
+    new, matrix = evaluate_networks.change(picture, light=0.5, **options)
+    assert new.shape == (*shape, 3) and new.max() == 100
+    assert np.allclose(matrix @ (20, 30, 1), to)
+    assert np.allclose(np.unravel_index(new[..., 0].argmax(), shape), to[::-1], atol=1)
+
+
 def test_a_face_is_read_twice_where_it_went():
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[30:70, 30:70] = 200

@@ -339,9 +339,17 @@ def test_inputs_come_in_batches():
     assert deepface_pipeline.gender_input([]).shape == (0, 224, 224, 3)
 
 
-def test_where_the_package_cannot_be_asked_there_are_no_crops(monkeypatch):
+def test_parity_counts_equal_crops_in_any_order_and_says_where_the_package_is_missing(monkeypatch):
+    crops = [np.full((2, 2, 3), value, np.uint8) for value in (1, 2, 3)]
+    ours = [deepface_pipeline.ExtractedFace(crop, (0, 0, 2, 2), None, 1.0) for crop in crops[:2]]
+    monkeypatch.setattr(deepface_pipeline, "extract_faces", lambda picture: ours)
+    other = "import numpy, pickle, sys; crops = [numpy.full((2, 2, 3), v, numpy.uint8) for v in (3, 2)]; "
+    other += "pickle.dump([crops], open(sys.argv[1], 'wb'))"
+    monkeypatch.setattr(deepface_pipeline, "_PACKAGE", other)
+    (row,) = deepface_pipeline.parity({"one": crops[0]})
+    assert row == {"picture": "one", "DeepFace": 2, "rebuilt": 2, "identical": 1}
     monkeypatch.setattr(deepface_pipeline, "_PACKAGE", "raise ImportError")
-    assert deepface_pipeline.crops_of_the_package([]) is None
+    assert deepface_pipeline.parity({}) is None
 
 
 def test_a_network_as_stages_to_draw():
