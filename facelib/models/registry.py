@@ -25,7 +25,7 @@ import numpy as np
 
 from facelib.errors import InputError
 from facelib.files import blame, check_file, read_record
-from facelib.models.emotion import BRANCHES, emotion_network, prior_bias, two_branch_network
+from facelib.models.emotion import NETWORKS, emotion_network, prior_bias, two_branch_network
 from facelib.models.gender import gender_network
 from facelib.paths import WEIGHTS, atomic_write, data, digest
 
@@ -216,7 +216,7 @@ def architectures() -> dict[str, Callable[..., keras.Model]]:
         "deepface": deepface.emotion_network,
         "gender": gender_network,
         "facelib": two_branch_network,
-        **{name: functools.partial(emotion_network, name, shipped=True) for name in (*BRANCHES, "tiny")},
+        **{name: functools.partial(emotion_network, name, shipped=True) for name in NETWORKS},
     }
 
 
