@@ -17,7 +17,7 @@ def add_command(commands) -> None:
         train,
         "train a network; a killed run goes on with --resume",
         "  facelib train emotion --dataset toy --epochs 8\n"
-        "  facelib train emotion --teachers 4 --output runs/emotion --resume    (four teachers, their student)\n"
+        "  facelib train emotion --teachers 4 --output runs/emotion --resume  (and their student)\n"
         "  facelib train emotion --teachers 4 --output runs/emotion --resume --model tiny --ship\n"
         "  facelib train emotion --model plain --output runs/plain              (one network by itself)\n"
         "  facelib train emotion --columns runs/deep runs/plain --ship          (two networks become one)\n"
@@ -32,8 +32,8 @@ def add_command(commands) -> None:
         help="emotion only: deep (default) and plain are the branches of the network that ships as facelib; "
         "resnet (default with --teachers) and vgg are larger; tiny; or DeepFace's architecture")  # fmt: skip
     parser.add_argument("--teachers", type=positive, metavar="N",
-        help="emotion only: from nothing N teachers, for --epochs each, then the student that learns from them, "
-        "for twice as many; runs in the folders of --output")  # fmt: skip
+        help="emotion only: from nothing N teachers, for --epochs each, then the student that learns from "
+        "them, for twice as many; runs in the folders of --output")  # fmt: skip
     parser.add_argument("--columns", nargs=2, metavar="DIR",
         help="emotion only: nothing is trained; runs of deep and plain become one network")  # fmt: skip
     parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",

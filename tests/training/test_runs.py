@@ -32,7 +32,8 @@ from facelib.backend import keras
 
 place, data, rng = Path(sys.argv[1]), load_toyfaces(n=240), np.random.default_rng(0)
 quiet = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 16, "progress": lambda line: None}
-train_emotion.train_emotion(data, place / "emotion", "tiny", teachers=["tiny"], **quiet)
+train_emotion.train_emotion(data, place / "first", "tiny", **quiet)
+train_emotion.train_emotion(data, place / "emotion", "tiny", teachers=[place / "first"], **quiet)
 train_emotion.train_emotion(data, place / "two", "tiny", start=place / "emotion", **quiet)
 crops, labels = rng.integers(0, 256, (40, 84, 84, 3), np.uint8), rng.integers(0, 2, 40)
 people = GenderData(crops, labels, np.full(40, 30), np.arange(40) < 8, "0" * 16)
@@ -91,7 +92,8 @@ def test_a_python_caller_gets_complete_runs_of_one_schema(finished):
     assert two["first_course"]["recipe"] == runs.record(finished / "emotion")["recipe"]
     start = f"--dataset toy --model tiny --start {finished / 'emotion'}"
     assert two["command"] == f"facelib train emotion --seed 0 --epochs 1 {start}"
-    assert runs.record(finished / "emotion")["command"].endswith("--model tiny --teacher tiny")
+    taught = f"--model tiny --teacher {finished / 'first'}"
+    assert runs.record(finished / "emotion")["command"].endswith(taught)
 
 
 def test_runs_that_cannot_be_loaded(finished, tmp_path):
