@@ -94,11 +94,13 @@ def load_run(folder: Path, mixed_precision: bool = False) -> keras.Model:
     return registry.build(architecture, Path(folder) / FINAL_WEIGHTS, mixed_precision)
 
 
-def finished(folder: Path, config) -> keras.Model | None:
-    """The network of a run, if it is finished and had this ``TrainingConfig``."""
-    there = os.path.lexists(Path(folder) / RECORD)
-    same = there and record(folder)["recipe"] == json.loads(json.dumps(asdict(config)))
-    return load_run(folder) if same else None
+def finished(folder: Path, config, learnt_from) -> keras.Model | None:
+    """The network of a run, if it is finished and had this ``TrainingConfig`` and these data."""
+    if not os.path.lexists(Path(folder) / RECORD):
+        return None
+    wanted = json.loads(json.dumps(asdict(config))), learnt_from.digest
+    found = record(folder)
+    return load_run(folder) if (found["recipe"], found.get("data_digest")) == wanted else None
 
 
 def load_trained(folder: Path) -> keras.Model:

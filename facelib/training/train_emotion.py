@@ -137,7 +137,7 @@ def train_emotion(
         chosen = {"label_smoothing": 0.0} | chosen
     config = replace(EMOTION_CONFIGS[f"{name}, stage two" if start else name], **chosen)
     config = limit_ema(config, len(data.train))
-    if resume and (network := runs.finished(output, config)):
+    if resume and (network := runs.finished(output, config, data)):
         return network, config
     (output / runs.RECORD).unlink(missing_ok=True)
     public = data.public_test
@@ -203,6 +203,10 @@ def train_with_teachers(
     """
     output, public = Path(output), for_training(data).public_test
     folders = [output / f"teacher-{i + 1}" for i in range(teachers)]
+    windows, last = output / f"{name}-windows", output / name
+    for folder in (*folders, windows, last):
+        if not resume:  # else a later part of an earlier training would pass for one of this
+            (folder / runs.RECORD).unlink(missing_ok=True)
     shared = {"resume": resume, "progress": progress, **chosen}
     predicted, right = [], []
     for i, folder in enumerate(folders):
@@ -221,7 +225,6 @@ def train_with_teachers(
     facts = {"command": command}
     facts |= {"teachers_public_accuracy": right[:-1], "ensemble_public_accuracy": right[-1]}
     shared |= {"teachers": folders, "seed": seed}
-    windows, last = output / f"{name}-windows", output / name
     progress(f"student, {name}: {windows}, then on whole images: {last}")
     train_emotion(data, windows, name, epochs=2 * epochs, **shared)
     return train_emotion(data, last, name, start=windows, epochs=max(1, epochs // 5), facts=facts, **shared)

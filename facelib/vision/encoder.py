@@ -158,7 +158,8 @@ class FaceEncoder:
         self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
         usual = ("fer2013", "none") if mode == "deepface" else ("uniform", "crops")
-        class_prior, tta = (given or own for given, own in zip((class_prior, tta), usual, strict=True))
+        class_prior = usual[0] if class_prior is None else class_prior
+        tta = usual[1] if tta is None else tta
         if emotion is not None:
             self._classifiers["emotion"] = _emotion_classifier(emotion, mode, class_prior, tta)
         if gender is not None:
