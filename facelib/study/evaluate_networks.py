@@ -195,7 +195,8 @@ def emotion_in_pictures(
         waiting.extend(inputs)
         return np.ones((len(inputs), len(EMOTIONS)))
 
-    for picture in FaceEncoder(detector, keep, None, tta="none").stream(list(labels)):
+    encoder = FaceEncoder(detector, keep, None, tta="none")
+    for picture in encoder.stream(list(labels)):
         if picture.faces:
             crops.append(waiting[0])
             truth.append(labels[picture.source])
@@ -211,11 +212,12 @@ def emotion_in_pictures(
         wanted = ", ".join(EMOTIONS)
         raise InputError(f"{folder}: no face in a folder that is named for an emotion; name them {wanted}")
     inputs, truth = np.stack(crops), np.array(truth)
-    facts = {"split": "all pictures in which a face was found", "detector": detector, "several": several}
+    facts = {"split": "pictures in which a face was found", "detector": encoder.detector_name}
+    facts |= {"several": several} | proportion("found", len(crops), len(labels))
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "folder"
     return _compared(
         f"06-emotion-images-{name}",
-        facts | proportion("found", len(crops), len(labels)),
+        facts,
         inputs,
         {"all": (np.arange(len(truth)), truth)},
         models,
@@ -259,7 +261,7 @@ def _compared(
             for view, (rows, there) in marks.items()
             if len(rows)
         }
-        payload = {"seed": 0, "model": model, **facts} | {name: value for name, (value, _) in options.items()}
+        payload = {"seed": 0, "model": model} | {name: value for name, (value, _) in options.items()} | facts
         payload |= views.pop("all") | stability(read, inputs, found) | views
         payload["reliability"] = reliability(labels, found)
         test = significance.mcnemar(labels, first.argmax(1), found.argmax(1))

@@ -113,7 +113,11 @@ def test_a_folder_of_labelled_pictures_is_read_as_analyze_reads_it(home, monkeyp
     assert (face.emotion, found["recall"]["happy"], found["recall"]["angry"]) == ("happy", 1, 0)
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-5) and found["recall"]["fear"] is None
     assert found["balanced_accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(0.4)  # of two classes
-    assert found["found"] == pytest.approx(3 / 5) and found["class_prior"] == "uniform"
+    assert (
+        found["detector"] == "haar"
+        and found["found"] == pytest.approx(3 / 5)
+        and found["class_prior"] == "uniform"
+    )
     curve = found["reliability"]["confidence"]
     assert [each for each in curve if each] == [pytest.approx(max(face.emotions.values()), abs=1e-4)]
     wanted = ("none.png: no face found", "bad.png", "contempt: 1 pictures left out", "1 .txt")
