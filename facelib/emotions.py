@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,17 @@ from facelib.errors import InputError
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 #: The same in French; ``emotion_name`` knows both.
 EMOTIONS_FR = ("colère", "dégoût", "peur", "joie", "tristesse", "surprise", "neutre")
+#: What else data sets call them, by emotion: FER+, CK+, AffectNet and RAF-DB in words, JAFFE and KDEF in
+#: codes of two letters; and what else French does.
+SPELLINGS = (
+    "anger an faché",
+    "disgusted di dégoûté",
+    "fearful afraid scared fe af apeuré",
+    "happiness ha joy joyeux heureux",
+    "sadness sa triste",
+    "surprised su surpris",
+    "ne neutrality",
+)
 #: One colour each (Okabe-Ito, readable with colour-blindness), used by every figure and drawing.
 COLOURS = ("#D55E00", "#009E73", "#7B4EA3", "#E6A700", "#0072B2", "#CC79A7", "#6B6B6B")
 #: The ten categories of the FER+ annotators in the columns' order (Barsoum et al. 2016, arXiv:1608.01041).
@@ -104,22 +116,23 @@ class FerData:
 
 
 def emotion_name(name: str) -> str:
-    """The English name, one of ``EMOTIONS``, of an emotion named in English or French.
+    """The English name, one of ``EMOTIONS``, of an emotion named in English or French, or in ``SPELLINGS``.
 
-    Case and accents do not matter: "Joie", "colere". Raises InputError for any other name.
+    Case, accents, and digits or signs around it do not matter: "Joie", "colere", "0_Anger". Raises InputError
+    for any other name, numbers alone among them: data sets number the emotions each in its way.
     """
 
     def plain(text: str) -> str:
-        return "".join(
-            c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
-        )
+        letters = unicodedata.normalize("NFKD", text.casefold())
+        return re.sub(r"^[\W\d_]+|[\W\d_]+$", "", "".join(c for c in letters if not unicodedata.combining(c)))
 
-    known = {plain(each): EMOTIONS[i] for names in (EMOTIONS_FR, EMOTIONS) for i, each in enumerate(names)}
-    if not isinstance(name, str) or plain(name.strip()) not in known:
+    rows = zip(EMOTIONS, EMOTIONS_FR, SPELLINGS, strict=True)
+    known = {plain(each): row[0] for row in rows for each in " ".join(row).split()}
+    if not isinstance(name, str) or plain(name) not in known:
         raise InputError(
             f"unknown emotion {name!r}; choose {', '.join(EMOTIONS)}, or {', '.join(EMOTIONS_FR)}"
         )
-    return known[plain(name.strip())]
+    return known[plain(name)]
 
 
 def shares(emotion: str | Mapping[str, float]) -> np.ndarray:

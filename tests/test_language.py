@@ -78,10 +78,17 @@ def test_emotions_have_names_in_both_languages():
     for english, french in zip(EMOTIONS, EMOTIONS_FR, strict=True):
         assert emotion_name(english) == emotion_name(french.upper()) == emotion_name(f" {french} ") == english
         assert language.say(english, "fr") == french
+    others = "Anger fearful Disgusted HAPPINESS sadness Surprised 3_surprise Fâché AF ne".split()
+    assert [emotion_name(each) for each in others] == (
+        "angry fear disgust happy sad surprise surprise angry fear neutral".split()
+    )
+    for unknown in ("contempt", "3", ""):
+        with pytest.raises(InputError, match="unknown emotion"):
+            emotion_name(unknown)
     assert emotion_name("colere") == emotion_name("cole\u0300re") == "angry"
     assert shares({"joie": 3, "sad": 1}).tolist() == [0, 0, 0, 0.75, 0.25, 0, 0]
     for wrong, said in (
-        ("joy", "unknown emotion 'joy'"),
+        ("glee", "unknown emotion 'glee'"),
         ({"joie": 1, "happy": 1}, "names an emotion twice"),
     ):
         with pytest.raises(InputError, match=said):

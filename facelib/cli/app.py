@@ -108,8 +108,7 @@ def _analyze_parser(commands) -> None:
     parser.add_argument("--emotion-model", dest="emotion", default="facelib",
         choices=["facelib", "tiny", "baseline", "deepface"],
         help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
-    parser.add_argument("--mirror", action="store_true",
-        help="test-time augmentation: emotion is read in the mirror image as well")  # fmt: skip
+    shared(parser, "--class-prior", "--tta")
     parser.add_argument("--gender-model", dest="gender", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip
@@ -146,7 +145,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         total += 1
         if arguments.csv and _is_same(path, arguments.csv):
             raise InputError(f"--csv {arguments.csv}: is one of the pictures; give the table another name")
-    names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror", "search_side", "turn")
+    names = (*films.READING, "search_side", "turn")
     options = {name: getattr(arguments, name) for name in names}
     encoder = FaceEncoder(**options)  # also for a cluster: what is wrong with it is said at once
     if arguments.scheduler:

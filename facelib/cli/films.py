@@ -18,6 +18,8 @@ from facelib.errors import InputError
 FILMS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .mts .m2ts .ts .wmv .flv .ogv .3gp".split())
 #: What a drawn film is encoded with: by extension, the code that OpenCV's FFmpeg knows.
 CODES = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+#: Options of `facelib analyze` that its encoder takes for pictures and films.
+READING = ("detector", "emotion", "gender", "mode", "min_confidence", "class_prior", "tta")
 #: Prints one line on stderr and returns 1; ``app.complain``.
 Complain = Callable[[object], int]
 #: Keys that close the camera's window: Escape, and q.
@@ -65,8 +67,8 @@ def analyze(arguments: argparse.Namespace, complain: Complain) -> int:
     if arguments.plot and not arguments.plot.lower().endswith((".png", ".svg", ".pdf")):
         raise InputError(f"--plot {arguments.plot}: a figure is a .png, .svg or .pdf")
     drawn = [_drawn_name(arguments.draw, path, many) for path in arguments.pictures]
-    names = ("detector", "emotion", "gender", "mode", "min_confidence", "mirror")
-    encoder = FaceEncoder(**{name: getattr(arguments, name) for name in names})
+    options = {name: getattr(arguments, name) for name in READING}
+    encoder = FaceEncoder(**options | {"tta": arguments.tta or "none"})
     faults = 0
     with _output(arguments) as write:
         for index, (path, place) in enumerate(zip(arguments.pictures, drawn, strict=True)):
@@ -287,6 +289,7 @@ def add_commands(commands, complain: Complain) -> None:
         help="default tiny: a millisecond a face")  # fmt: skip
     parser.add_argument("--min-confidence", type=fraction, default=0.5, metavar="P",
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
+    shared(parser, "--class-prior", "--tta")
     parser.add_argument("--smooth", type=seconds, default=0.5, metavar="S",
         help="average emotion over so many seconds, 0 for not (default 0.5)")  # fmt: skip
     parser.add_argument("--seconds", type=amount, metavar="S", help="end after so long")
@@ -322,9 +325,8 @@ def camera(arguments: argparse.Namespace) -> int:
 
     if not arguments.json:
         check_window()
-    encoder = FaceEncoder(
-        arguments.detector, arguments.emotion, None, min_confidence=arguments.min_confidence
-    )
+    options = {name: getattr(arguments, name) for name in set(READING) - {"gender", "mode"}}
+    encoder = FaceEncoder(gender=None, **options | {"tta": arguments.tta or "none"})
     device = video.open_camera(arguments.number)
     frames = analysed = 0
     rate, before = 0.0, None

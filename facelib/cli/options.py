@@ -57,6 +57,9 @@ magnification = _typed(Numbers(int, 1, 64, "a whole number of at least 1, 64 is 
 
 SHARED = {
     "--batch-size": {"type": positive, "metavar": "N"},
+    "--class-prior": {"choices": ["uniform", "fer2013"],
+                      "help": "how often each emotion is expected: all alike, as in any photograph, or as in "
+                      "FER-2013 (default uniform; of FER-2013's own splits and of DeepFace's path fer2013)"},
     "--codec": {"metavar": "DIR", "help": "a run of `facelib train vqvae`, not the shipped network"},
     "--data": {"metavar": "FILE", "help": "a parquet file as data/README.md describes"},
     "--dataset": {"default": "auto", "choices": ["auto", "toy", "fer2013"],
@@ -73,6 +76,9 @@ SHARED = {
     "--scheduler": {"metavar": "ADDRESS",
                     "help": "a running Dask cluster that does the work, such as tcp://10.0.0.1:8786"},
     "--seed": {"type": natural, "default": 0},
+    "--tta": {"choices": ["none", "mirror", "crops"],
+              "help": "test-time augmentation: emotion is the mean over a face and its mirror image, or over "
+              "seven crops of it, in two or seven times the time (default none; of pictures crops)"},
 }  # fmt: skip
 
 
@@ -175,4 +181,5 @@ def only_for(arguments: argparse.Namespace, **options: tuple[str, ...]) -> None:
     """Raise InputError for an option that was given and is not for this task. options: name -> its tasks."""
     for option, tasks in options.items():
         if getattr(arguments, option) not in (None, False) and arguments.task not in tasks:
+            option = option.replace("_", "-")
             raise InputError(f"--{option} is for {' and '.join(tasks)}, not for {arguments.task}")

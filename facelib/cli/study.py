@@ -11,6 +11,7 @@ import sys
 
 from facelib.cli import train
 from facelib.cli.options import amount, command, grid, load_data, only_for, parameters, positive, shared
+from facelib.errors import InputError
 
 
 def add_commands(commands) -> None:
@@ -62,6 +63,7 @@ def _evaluate_parser(commands) -> None:
         "measure networks, side by side if there are several, and write reports/metrics",
         "  facelib evaluate emotion --split PrivateTest\n"
         "  facelib evaluate emotion --model facelib tiny baseline fer\n"
+        "  facelib evaluate emotion --images my-faces/ --model facelib tiny    (my-faces/happy/1.jpg, …)\n"
         "  facelib evaluate emotion --speed --model facelib tiny fer\n"
         "  facelib evaluate gender --data utkface64.parquet\n"
         "  facelib evaluate vqvae                             (what coding leaves of PrivateTest)\n"
@@ -77,35 +79,51 @@ def _evaluate_parser(commands) -> None:
         choices=["facelib", "tiny", "baseline", "deepface", "fer"],
         help="emotion: facelib (default), tiny, baseline; deepface and fer are others'")  # fmt: skip
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--mirror", action="store_true",
-        help="emotion: test-time augmentation, by the mirror image")  # fmt: skip
+    other.add_argument("--images", metavar="FOLDER",
+        help="emotion: pictures of any size in folders named for the emotions (angry, Anger, colère, …), cut "
+        "out and read as by `facelib analyze`")  # fmt: skip
     other.add_argument("--speed", action="store_true", help="milliseconds a face, instead of accuracy")
+    shared(parser, "--class-prior", "--tta", note="emotion")
     shared(parser, "--codec", note="vqvae, generator")
     shared(parser, "--prior", note="generator")
     parser.add_argument("--judge", choices=["fer", "facelib"],
         help="generator: the network that reads the faces (default fer)")  # fmt: skip
     parser.add_argument("-n", type=positive, help="generator: faces an emotion (default 500)")
-    shared(parser, "--detector", note="gender only")
+    shared(parser, "--detector", note="gender, --images")
     shared(parser, "--json")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     emotion, generated = ("emotion",), ("generator",)
-    only_for(arguments, data=("gender",), detector=("gender",), codec=("vqvae", "generator"))
-    only_for(arguments, split=emotion, model=emotion, mirror=emotion, speed=emotion)
+    only_for(arguments, data=("gender",), detector=("gender", "emotion"), codec=("vqvae", "generator"))
+    only_for(arguments, split=emotion, model=emotion, speed=emotion, images=emotion)
+    only_for(arguments, tta=emotion, class_prior=emotion)
     only_for(arguments, prior=generated, judge=generated, n=generated)
     if arguments.task in ("vqvae", "generator"):
         return _evaluate_generator(arguments)
     from facelib.study import evaluate_networks
 
-    models = arguments.model or ["facelib"]
+    models, images = arguments.model or ["facelib"], arguments.images
+    if images and (arguments.split or arguments.dataset != "auto"):
+        raise InputError("--images is a data set of its own: leave out --dataset and --split")
+    if arguments.task == "emotion" and arguments.detector and not images:
+        raise InputError("--detector is for gender and --images: FER-2013's pictures are faces already")
+    if arguments.speed and (arguments.tta or arguments.class_prior):
+        raise InputError("--speed is that of a network in one pass: leave out --tta and --class-prior")
+    given = {"tta": arguments.tta, "class_prior": arguments.class_prior}
+    given |= {"detector": arguments.detector} if images else {}
+    options = {name: value for name, value in given.items() if value}
     if arguments.task == "gender":
         found = [evaluate_networks.gender(arguments.data, arguments.detector or "haar")]
     elif arguments.speed:
         found = [evaluate_networks.speed(models)]
+    elif images:
+        found = evaluate_networks.emotion_in_pictures(
+            images, models, complain=lambda line: print(f"facelib: {line}", file=sys.stderr), **options
+        )
     else:
-        split = arguments.split or "PrivateTest"
-        found = evaluate_networks.emotion(load_data(arguments.dataset), split, models, arguments.mirror)
+        data, split = load_data(arguments.dataset), arguments.split or "PrivateTest"
+        found = evaluate_networks.emotion(data, split, models, **options)
     if arguments.json or arguments.speed:
         _print_json(found if len(found) > 1 else found[0])
     else:

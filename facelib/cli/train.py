@@ -17,11 +17,10 @@ def add_command(commands) -> None:
         train,
         "train a network; a killed run goes on with --resume",
         "  facelib train emotion --dataset toy --epochs 8\n"
-        "  facelib train emotion --dataset fer2013 --output runs/first          (an hour on two cores)\n"
-        "  facelib train emotion --start runs/first --teacher runs/first --output runs/deep\n"
-        "  facelib train emotion --model plain --seed 1 --output runs/plain\n"
-        "  facelib train emotion --columns runs/deep runs/plain --ship           (two networks become one)\n"
-        "  facelib train emotion --model tiny --teacher facelib --ship\n"
+        "  facelib train emotion --teachers 4 --output runs/emotion --resume  (and their student)\n"
+        "  facelib train emotion --teachers 4 --output runs/emotion --resume --model tiny --ship\n"
+        "  facelib train emotion --model plain --output runs/plain              (one network by itself)\n"
+        "  facelib train emotion --columns runs/deep runs/plain --ship          (two networks become one)\n"
         "  facelib train gender --data utkface64.parquet --ship\n"
         "  facelib train vqvae --dataset toy --epochs 12 --output runs/codec\n"
         "  facelib train prior --dataset toy --epochs 24 --codec runs/codec --output runs/prior\n"
@@ -29,14 +28,17 @@ def add_command(commands) -> None:
     )
     parser.add_argument("task", choices=["emotion", "gender", "vqvae", "prior"],
         help="reading emotion or gender, coding faces, or which codes make a face")  # fmt: skip
-    parser.add_argument("--model", choices=["deep", "plain", "tiny", "baseline"],
+    parser.add_argument("--model", choices=["resnet", "vgg", "deep", "plain", "tiny", "baseline"],
         help="emotion only: deep (default) and plain are the branches of the network that ships as facelib; "
-        "its tiny form; or DeepFace's architecture")  # fmt: skip
+        "resnet (default with --teachers) and vgg are larger; tiny; or DeepFace's architecture")  # fmt: skip
+    parser.add_argument("--teachers", type=positive, metavar="N",
+        help="emotion only: from nothing N teachers, for --epochs each, then the student that learns from "
+        "them, for twice as many; runs in the folders of --output")  # fmt: skip
     parser.add_argument("--columns", nargs=2, metavar="DIR",
         help="emotion only: nothing is trained; runs of deep and plain become one network")  # fmt: skip
     parser.add_argument("--teacher", nargs="+", metavar="NAME|DIR",
-        help="emotion: shipped networks or finished runs whose predictions are learnt besides the labels; "
-        "prior: one that says, with label and votes, what a face shows")  # fmt: skip
+        help="emotion: finished runs whose predictions are learnt, nine parts to one of labels and votes; "
+        "prior: one, or a shipped network, that says with them what a face shows")  # fmt: skip
     parser.add_argument("--start", metavar="DIR",
         help="emotion and prior: stage two: go on from this finished run; "
         "prior: also `shipped`, from what the package ships")  # fmt: skip
@@ -65,17 +67,23 @@ def train(arguments: argparse.Namespace) -> int:
 
     both, emotion = ("emotion", "prior"), ("emotion",)
     only_for(arguments, teacher=both, start=both, codec=("prior",), data=("gender",))
-    only_for(arguments, model=emotion, columns=emotion)
+    only_for(arguments, model=emotion, columns=emotion, teachers=emotion)
     task, teachers, model = arguments.task, arguments.teacher or [], arguments.model
+    if arguments.teachers and (teachers or arguments.start or arguments.columns or model == "baseline"):
+        raise InputError("--teachers trains them: it goes without --teacher, --start, --columns and baseline")
+    if arguments.teachers:
+        model = model or "resnet"
     if arguments.codec and arguments.ship:
         raise InputError("a prior is shipped for the shipped codec: train and --ship that one first")
     if task == "prior" and len(teachers) > 1:
         raise InputError("a prior has one teacher")
-    if arguments.ship and task == "emotion" and not arguments.columns and model not in registry.EMOTION_TASKS:
+    ships = arguments.columns or model in ("resnet", *registry.EMOTION_TASKS)
+    if arguments.ship and task == "emotion" and not ships:
         raise InputError("a column ships beside the other: train both, then --columns DIR DIR --ship")
     if arguments.columns and any((model, teachers, arguments.start, arguments.resume)):
         raise InputError("--columns trains nothing: it goes with --dataset, --output and --ship")
-    for folder in [*(arguments.columns or []), *(set(teachers) - set(registry.EMOTION_TASKS))]:
+    known = set(registry.EMOTION_TASKS) if task == "prior" else set()
+    for folder in [*(arguments.columns or []), *(set(teachers) - known)]:
         runs.record(Path(folder))  # is there one? Better said now than after a minute
     if task == "gender":
         data, name = train_gender.load_utkface(arguments.data, arguments.detector), "utkface"
@@ -83,6 +91,7 @@ def train(arguments: argparse.Namespace) -> int:
         data = load_data(arguments.dataset)
         name = data.option
     ships_as = registry.EMOTION_TASKS.get(model, model or "deep") if task == "emotion" else task
+    ships_as = "emotion" if ships_as == "resnet" else ships_as
     place = f"{ships_as}-{name}-{arguments.seed}"
     if arguments.columns:
         ships_as, place = "emotion", "emotion-columns"
@@ -93,7 +102,8 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"{ships_as} on {name}; checkpoints and log in {output}", flush=True)
         options = {"epochs": arguments.epochs, "batch_size": arguments.batch_size, "seed": arguments.seed}
         options |= {"start": arguments.start, "codec": arguments.codec, "name": model}
-        options |= {"teachers": teachers} if task == "emotion" else {"teacher": (teachers or [None])[0]}
+        chosen = arguments.teachers or teachers
+        options |= {"teachers": chosen} if task == "emotion" else {"teacher": (teachers or [None])[0]}
         options = {option: value for option, value in options.items() if value not in (None, [])}
         fit = {
             "emotion": train_emotion.train_emotion,
@@ -102,7 +112,10 @@ def train(arguments: argparse.Namespace) -> int:
             "prior": train_generator.train_prior,
         }[task]
         options |= {"resume": arguments.resume, "progress": lambda line: print(line, flush=True)}
+        if arguments.teachers:
+            fit = train_emotion.train_with_teachers
         network, _ = fit(data, output, **options)
+        output = output / model if arguments.teachers else output
     if arguments.ship:
         from facelib.models import export
 

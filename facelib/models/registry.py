@@ -25,7 +25,7 @@ import numpy as np
 
 from facelib.errors import InputError
 from facelib.files import blame, check_file, read_record
-from facelib.models.emotion import BRANCHES, emotion_network, two_branch_network
+from facelib.models.emotion import NETWORKS, emotion_network, prior_bias, two_branch_network
 from facelib.models.gender import gender_network
 from facelib.paths import WEIGHTS, atomic_write, data, digest
 
@@ -216,20 +216,25 @@ def architectures() -> dict[str, Callable[..., keras.Model]]:
         "deepface": deepface.emotion_network,
         "gender": gender_network,
         "facelib": two_branch_network,
-        **{name: functools.partial(emotion_network, name, shipped=True) for name in (*BRANCHES, "tiny")},
+        **{name: functools.partial(emotion_network, name, shipped=True) for name in NETWORKS},
     }
 
 
-def load_emotion_model(name: str = "facelib") -> keras.Model:
+def load_emotion_model(name: str = "facelib", class_prior: str = "fer2013") -> keras.Model:
     """A Keras model: (n, 48, 48, 1) float32 in [0, 1] -> (n, 7) probabilities in FER-2013's order.
 
     name: "facelib", "tiny" (for speed) and "baseline" (DeepFace's architecture) were trained here; "deepface"
-    has the published weights (`facelib data fetch deepface-emotion`). Raises InputError for another name, or
-    where the file is missing.
+    has the published weights (`facelib data fetch deepface-emotion`). class_prior: "fer2013", as it was
+    trained, or "uniform", as ``facelib.analyze`` reads (``emotion.prior_bias``). Raises InputError for
+    another name, or where the file is missing.
     """
     from facelib.models import deepface
 
-    return deepface.load_emotion() if name == "deepface" else load_shipped(emotion_task(name))
+    bias = prior_bias(class_prior)
+    model = deepface.load_emotion() if name == "deepface" else load_shipped(emotion_task(name))
+    kernel, offset = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, offset + bias])
+    return model
 
 
 def load_gender_model(name: str = "facelib") -> keras.Model:
@@ -340,18 +345,6 @@ def _session(task: str, process: int):
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = cores()
     return onnxruntime.InferenceSession(str(WEIGHTS / f"{task}.onnx"), options)
-
-
-def mirrored(network: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A network with test-time augmentation (arXiv:1409.1556): predicts images (n, s, s, c) and their mirror
-    images, in twice the time; the geometric mean of both, (n, classes), is scaled to sum to 1. On PublicTest
-    it is as often right as the arithmetic mean, and better calibrated."""
-
-    def predict(inputs: np.ndarray) -> np.ndarray:
-        both = np.sqrt(network(inputs) * network(np.ascontiguousarray(inputs[:, :, ::-1])))
-        return both / both.sum(1, keepdims=True)
-
-    return predict
 
 
 def precision(mixed: bool = True) -> str:

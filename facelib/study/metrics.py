@@ -171,8 +171,8 @@ def classification_metrics(
 
     labels (n,) in 0..6, probabilities (n, 7) whose rows sum to 1, both in the order of ``EMOTIONS``; n >= 1.
 
-    Gives n, accuracy, balanced_accuracy (mean recall of the classes that occur), macro_f1 (mean over the
-    classes that occur as label or prediction), recall {emotion: ...}, confusion (``confusion_counts``),
+    Gives n, accuracy, balanced_accuracy (mean recall of the classes that occur), macro_f1 (mean F1 of the
+    same classes), recall {emotion: ...}, confusion (``confusion_counts``),
     fear_to_surprise, surprise_to_fear, fear_to_sad (share of the first's images that were predicted to be the
     second), ece (``expected_calibration_error``). Each but confusion and ece has an "<name>_interval"
     (low, high) beside it: Wilson's for proportions; for the two means, percentiles of ``n_bootstrap``

@@ -146,9 +146,10 @@ def checked_logs(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
 
 
 def macro_scores(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Balanced accuracy and macro-F1 of confusion matrices (b, k, k), each (b,)."""
+    """Balanced accuracy and macro-F1 of confusion matrices (b, k, k), each (b,): means over the classes that
+    occur as a label."""
     hits = np.diagonal(confusions, axis1=1, axis2=2)
     labelled, both = confusions.sum(2), confusions.sum(1) + confusions.sum(2)
     recall = np.divide(hits, labelled, where=labelled > 0, out=np.zeros(hits.shape))
     f1 = np.divide(2 * hits, both, where=both > 0, out=np.zeros(hits.shape))
-    return recall.sum(1) / (labelled > 0).sum(1), f1.sum(1) / (both > 0).sum(1)
+    return tuple(each.sum(1) / (labelled > 0).sum(1) for each in (recall, f1))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -24,10 +25,10 @@ import numpy as np
 from facelib import files
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
-from facelib.models.registry import precision_policy
+from facelib.models.registry import cores, precision_policy
 from facelib.paths import atomic_write
 from facelib.training import runs
-from facelib.training.augmentation import Augmentation, augment
+from facelib.training.augmentation import Augmentation, augment, mix
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class TrainingConfig:
     """One training run, in full: the same configuration, data and machine give the same weights.
 
     epochs: each of ``steps_per_epoch`` steps; 0: of as many as are a pass over the rows. label_smoothing:
-    share of a target that is spread over its classes. mixup: probability that a batch is mixed with itself in
-    another order (Zhang et al. 2018, arXiv:1710.09412), one weight a pair from Beta(0.3, 0.3). ema: decay of
-    the averaged weights, a step. seed: of weights, dropout, order and augmentation.
+    share of a target that is spread over its classes. mixup, cutmix: probabilities that a picture is mixed
+    with another (``augmentation.mix``). ema: decay of the averaged weights, a step. seed: of weights,
+    dropout, order and augmentation.
     """
 
     epochs: int = 60
@@ -47,6 +48,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     mixup: float = 0.0
+    cutmix: float = 0.0
     ema: float = 0.999
     seed: int = 0
     mixed_precision: bool = True
@@ -61,7 +63,7 @@ def batches(
     start: int = 0,
     draw: Callable | None = None,
 ) -> Iterator[tuple]:
-    """Endless augmented, shuffled batches from step ``start`` on, each made while the one before is used.
+    """Endless augmented, shuffled batches from step ``start`` on, made while those before are used.
 
     Yields float32 (b, size, size, 1 or 3) in [0, 1] and (b, classes), or the pictures again where targets is
     None. The last, incomplete batch of a pass over the rows is dropped. draw: as in ``fit``.
@@ -80,20 +82,17 @@ def batches(
         if targets is None:
             return x, x
         y = targets(number / planned)[rows] if callable(targets) else targets[rows]
-        if config.mixup and rng.random() < config.mixup:
-            partner = rng.permutation(len(rows))
-            weight = rng.beta(0.3, 0.3, len(rows)).astype(np.float32)[:, None]
-            y = weight * y + (1 - weight) * y[partner]
-            weight = weight[..., None, None]
-            x = weight * x + (1 - weight) * x[partner]
+        if config.mixup or config.cutmix:
+            x, y = mix(x, y, config.mixup, config.cutmix, rng)
         return x, y
 
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make, start)
+    threads = max(1, min(8, cores() // 2))  # one keeps up with two cores' steps, an accelerator wants more
+    with ThreadPoolExecutor(threads) as pool:
+        coming = deque(pool.submit(make, start + i) for i in range(threads))
         while True:
+            coming.append(pool.submit(make, start + threads))
             start += 1
-            batch, coming = coming, pool.submit(make, start)
-            yield batch.result()
+            yield coming.popleft().result()
 
 
 def fit(
@@ -111,6 +110,7 @@ def fit(
     save_every: float = 120.0,
     before: Callable | None = None,
     draw: Callable | None = None,
+    teach: Callable | None = None,
 ):
     """Train ``build()`` with AdamW, a cosine schedule and averaged weights, and return it with them.
 
@@ -126,6 +126,7 @@ def fit(
     before: (network, share of the run that is done), called before each step.
     draw: (row numbers (b,), generator) -> what the network takes and what it is to give, in place of
         augmented pictures and their targets.
+    teach: (augmented, mixed pictures, their targets) -> the targets that are learnt in their place.
     Returns the keras.Model in float32. Sources: Loshchilov & Hutter 2019 (arXiv:1711.05101), cosine decay
     arXiv:1608.03983, weight averaging Polyak & Juditsky 1992. Raises InputError where ``folder`` holds a run
     of another configuration or a damaged checkpoint, or there are fewer pictures than in one batch; lines of
@@ -163,7 +164,10 @@ def fit(
     anew = "delete it to begin the run anew"
     step, total = 0, 0.0  # steps done; sum of the losses of the epoch so far
     if resume and os.path.lexists(checkpoint):
-        stored = {**asdict(TrainingConfig()), **files.read_record(state, anew)}
+        usual = asdict(TrainingConfig())  # of fields that an older run did not know
+        stored = usual | files.read_record(state, anew)
+        if isinstance(stored["augmentation"], dict):
+            stored["augmentation"] = usual["augmentation"] | stored["augmentation"]
         if json.loads(json.dumps(stored)) != json.loads(json.dumps(asdict(config))):
             raise InputError(
                 f"{state}: was written with another configuration; delete the folder or drop --resume"
@@ -198,7 +202,8 @@ def fit(
     while step < last:
         if before:
             before(model, step / last)
-        total += float(model.train_on_batch(*next(stream)))
+        inputs, wanted = next(stream)
+        total += float(model.train_on_batch(inputs, teach(inputs, wanted) if teach else wanted))
         step += 1
         now = time.perf_counter()
         if step % steps == 0:

@@ -15,16 +15,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from facelib import files, paths
 from facelib.errors import InputError
-from facelib.models import registry
+from facelib.models import emotion, registry
 
 if TYPE_CHECKING:
     import keras
 
-CONFIG, LOG, CHECKPOINT, TEACHER = "recipe.json", "log.jsonl", "checkpoint.npz", "teacher.npy"
+CONFIG, LOG, CHECKPOINT = "recipe.json", "log.jsonl", "checkpoint.npz"
 FINAL_WEIGHTS, RECORD, STAGE_ONE = registry.RUN_WEIGHTS, "run.json", "trained.weights.h5"
 _ANEW = "delete the folder and train again"
 SHIPPED_PRIOR = "shipped"  # instead of a run's folder: the prior that the package has
@@ -41,15 +39,6 @@ def read_log(path: Path) -> list[dict]:
                 if isinstance(row, dict) and isinstance(row.get("epoch"), int):
                     rows.append(row)
     return rows
-
-
-def read_teacher(path: Path) -> np.ndarray | None:
-    """Teachers' predictions that were kept, (n, 7); None where there are none, or not whole: they are made
-    again."""
-    with suppress(EOFError, OSError, ValueError):  # mmap: a header may name more than there is
-        files.check_file(path)
-        found = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-        return found if found.dtype.kind == "f" and np.isfinite(found).all() else None
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
@@ -103,6 +92,30 @@ def load_run(folder: Path, mixed_precision: bool = False) -> keras.Model:
     if architecture is None:
         raise InputError(f"{folder}: its network is not one of ours; build it and load {FINAL_WEIGHTS}")
     return registry.build(architecture, Path(folder) / FINAL_WEIGHTS, mixed_precision)
+
+
+def finished(folder: Path, config, learnt_from) -> keras.Model | None:
+    """The network of a run, if it is finished and had this ``TrainingConfig`` and these data."""
+    if not os.path.lexists(Path(folder) / RECORD):
+        return None
+    wanted = json.loads(json.dumps(asdict(config))), learnt_from.digest
+    found = record(folder)
+    return load_run(folder) if (found["recipe"], found.get("data_digest")) == wanted else None
+
+
+def load_trained(folder: Path) -> keras.Model:
+    """The emotion network of a finished run as it was trained, to teach others: (n, s, s, 1) -> (n, 17), as
+    ``emotion.emotion_network`` describes with votes. Raises InputError for another run."""
+    from facelib.backend import keras
+
+    name = record(folder)["architecture"]
+    if name not in emotion.NETWORKS:
+        raise InputError(f"{folder}: a teacher is a run of {', '.join(emotion.NETWORKS)}, not of {name}")
+    with registry.precision_policy(True):
+        model = emotion.emotion_network(name, votes=True)
+    registry.load_weights(model, Path(folder) / STAGE_ONE)
+    model.compile(jit_compile=keras.backend.backend() == "jax")  # as ``loop.fit``
+    return model
 
 
 def load_teacher(teacher) -> keras.Model:

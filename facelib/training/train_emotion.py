@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from facelib.data.fer2013 import for_training
 from facelib.emotions import EMOTIONS, FerData, Split
 from facelib.errors import InputError
 from facelib.models import deepface, emotion, registry
-from facelib.paths import atomic_write
 from facelib.training import calibration, runs
 from facelib.training.augmentation import Augmentation
 from facelib.training.loop import TrainingConfig, fit, limit_ema, one_hot
@@ -28,27 +26,42 @@ WINDOW = 40
 #: Weight of the FER+ votes' loss beside that of FER-2013's labels.
 VOTES_WEIGHT = 0.5
 #: Strength of the logit adjustment, how far shipped networks are moved from FER-2013's shares of the emotions
-#: towards equal ones. Chosen on PublicTest, where seven biases fitted one by one are worth less on the other
-#: half than this number. It would cost the tiny network nearly a point of accuracy, and costs the two
-#: branches nothing; merged, these take most of it back, and are right more often, on the rare classes too.
-LOGIT_ADJUSTMENT = {"deep": 0.4, "plain": 0.4, "facelib": -0.3, "tiny": 0.0}
-#: Share of the label's place that a teacher's prediction takes.
-TEACHER_WEIGHT = 0.7
+#: towards equal ones; chosen on PublicTest, 0 for the others. The two branches' is a net 0.1.
+LOGIT_ADJUSTMENT = {"deep": 0.4, "plain": 0.4, "facelib": -0.3}
+#: Share of the labels and votes in a student's targets; the rest is what its teachers predict.
+LABEL_WEIGHT = 0.1
+#: The teachers' networks in turn, two kinds: they err differently, and together seldom.
+TEACHERS = ("resnet", "vgg")
 
 
-def emotion_targets(split: Split, smoothing: float, taught: np.ndarray | None = None) -> np.ndarray:
+def emotion_targets(split: Split, smoothing: float) -> np.ndarray:
     """Targets of a split: the label's seven and, beside them, the votes' ten.
 
     (n, 17) float32: the smoothed label, then ``VOTES_WEIGHT`` times the votes' shares, 0 without votes.
-    The cross-entropy is linear in its target, so this is the sum of two losses. taught: (n, 7), teacher
-    predictions, which take ``TEACHER_WEIGHT`` of the label's place (Hinton et al. 2015, arXiv:1503.02531).
+    The cross-entropy is linear in its target, so this is the sum of two losses.
     """
     labels = one_hot(split.labels, smoothing=smoothing)
-    if taught is not None:
-        labels = TEACHER_WEIGHT * taught + (1 - TEACHER_WEIGHT) * labels
     votes = np.zeros((len(split), 10)) if split.votes is None else split.votes.astype(np.float64)
     shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
     return np.hstack([labels, VOTES_WEIGHT * shares]).astype(np.float32)
+
+
+def matching(teachers: Sequence[keras.Model]) -> Callable:
+    """Targets by function matching (Beyer et al. 2021, arXiv:2106.05237), as ``loop.fit`` takes them.
+
+    The student learns what its teachers predict, (n, 17) each, on the picture that it gets itself, augmented
+    and mixed, so that there is no end to its lessons. Each teacher sees another of ``emotion.CROPS`` of it:
+    their mean is what should be said of any of these (consistency).
+    """
+    scale = np.repeat([1, VOTES_WEIGHT], [7, 10]).astype(np.float32)
+
+    def teach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        places = np.arange(len(x))
+        crops = (emotion.moved(x, (places + i) % len(emotion.CROPS)) for i in range(len(teachers)))
+        told = [np.asarray(each.predict_on_batch(crop)) for each, crop in zip(teachers, crops, strict=True)]
+        return LABEL_WEIGHT * y + (1 - LABEL_WEIGHT) * scale * np.mean(told, axis=0, dtype=np.float32)
+
+    return teach
 
 
 def two_heads(targets, outputs):
@@ -58,57 +71,58 @@ def two_heads(targets, outputs):
     return -ops.sum(targets * ops.log(ops.clip(outputs, 1e-7, 1.0)), axis=-1)
 
 
-_LITTLE = Augmentation(rotation=8, scale=1.08, shift=0.06, contrast=0.2, brightness=0.08, erase=0.15)
+#: What a face may look like elsewhere: cut out by another detector, smaller, darker, compressed.
+_WIDE = Augmentation(
+    rotation=15, scale=1.2, shift=0.1, contrast=0.3, brightness=0.12, erase=0.3,
+    low_resolution=0.25, aspect=1.1, jpeg=0.25, gamma=1.5,
+)  # fmt: skip
+_LITTLE = Augmentation(
+    rotation=8, scale=1.08, shift=0.06, contrast=0.2, brightness=0.08, erase=0.1,
+    low_resolution=0.15, aspect=1.05, jpeg=0.15, gamma=1.25,
+)  # fmt: skip
+_LARGE = TrainingConfig(
+    epochs=60, learning_rate=2e-3, weight_decay=5e-2, label_smoothing=0.08, mixup=0.25, cutmix=0.25,
+    ema=0.998, augmentation=_WIDE,
+)  # fmt: skip
+_TINY = replace(
+    _LARGE, epochs=120, learning_rate=4e-3, weight_decay=1e-2, mixup=0.1, cutmix=0.1,
+    augmentation=replace(_WIDE, rotation=10, scale=1.12, erase=0.0),
+)  # fmt: skip
 #: Settings of the emotion networks, and of stage two on whole images; what is not named is
 #: ``TrainingConfig``'s own.
-EMOTION_CONFIGS = {
-    "deep": TrainingConfig(
-        epochs=60,
-        learning_rate=2e-3,
-        weight_decay=5e-2,
-        augmentation=Augmentation(
-            rotation=12, scale=1.12, shift=0.1, contrast=0.25, brightness=0.1, erase=0.3
-        ),
-    ),
-    "deep, stage two": TrainingConfig(
-        epochs=8, learning_rate=3e-4, weight_decay=5e-2, ema=0.998, augmentation=_LITTLE
-    ),
-    "tiny": TrainingConfig(
-        epochs=120,
-        learning_rate=4e-3,
-        weight_decay=1e-2,
-        augmentation=Augmentation(
-            rotation=10, scale=1.08, shift=0.08, contrast=0.25, brightness=0.1, erase=0.0
-        ),
-    ),
-    "tiny, stage two": TrainingConfig(epochs=16, learning_rate=1e-3, weight_decay=1e-2, augmentation=_LITTLE),
-    "baseline": TrainingConfig(epochs=60, learning_rate=1e-3),
-}
-EMOTION_CONFIGS["plain"] = replace(EMOTION_CONFIGS["deep"], epochs=36)
-EMOTION_CONFIGS["plain, stage two"] = EMOTION_CONFIGS["deep, stage two"]
+EMOTION_CONFIGS = dict.fromkeys(emotion.NETWORKS, _LARGE) | {"tiny": _TINY}
+EMOTION_CONFIGS |= {
+    f"{name}, stage two": replace(
+        config, epochs=config.epochs // 5, learning_rate=config.learning_rate / 6, mixup=0.1, cutmix=0.1,
+        augmentation=_LITTLE,
+    )
+    for name, config in EMOTION_CONFIGS.items()
+}  # fmt: skip
+EMOTION_CONFIGS["baseline"] = TrainingConfig(epochs=60, learning_rate=1e-3)
 
 
 def train_emotion(
     data: FerData,
     output: Path,
     name: str = "deep",
-    teachers: Sequence[str | Path | keras.Model] = (),
+    teachers: Sequence[str | Path] = (),
     start: Path | None = None,
     resume: bool = False,
     progress: Callable[[str], None] = print,
+    facts: Mapping = {},
     **chosen,
 ):
     """Train an emotion network on the training split's labels and votes; PublicTest is watched, or what
     ``for_training`` sets aside in its place.
 
-    output: the run's folder, as ``runs`` describes. name: "deep" or "plain", the branches of the network that
-        ships as "facelib"; "tiny"; or "baseline": DeepFace's architecture, trained on the labels alone and
-        left as it comes out; the others are calibrated on PublicTest and put into the form that is shipped.
-    teachers: networks (n, 48, 48, 1) -> (n, 7), shipped networks' names or folders of finished runs; the mean
-        of their predictions on the training images is learnt as well (distillation).
+    output: the run's folder, as ``runs`` describes; with resume a finished run of the same configuration is
+        left as it is. name: of ``emotion.NETWORKS``, or "baseline": DeepFace's architecture, trained on the
+        labels alone and left as it comes out; the others are calibrated on PublicTest and put into the form
+        that is shipped.
+    teachers: folders of finished runs of ``emotion.NETWORKS``, whose predictions are learnt (``matching``).
     start: the folder of a finished run of the same network: stage two goes on from there on whole images,
-        with an eighth of the steps.
-    chosen: fields of ``TrainingConfig`` that shall differ.
+        with few steps.
+    facts: what else the run's record says. chosen: fields of ``TrainingConfig`` that shall differ.
 
     Returns (network, configuration): a keras.Model as ``registry.load_emotion_model`` describes. Raises
     InputError for a start or a teacher that there is not, or a set without rows to train on.
@@ -119,8 +133,13 @@ def train_emotion(
     if start and name == "baseline":
         raise InputError("DeepFace's architecture has no stage two: choose another network, or no start")
     before, data = runs.stage_one_weights(start), for_training(data)
+    if teachers:  # they are not sure of everything either: soft targets already
+        chosen = {"label_smoothing": 0.0} | chosen
     config = replace(EMOTION_CONFIGS[f"{name}, stage two" if start else name], **chosen)
-    config = config if start else limit_ema(config, len(data.train))
+    config = limit_ema(config, len(data.train))
+    if resume and (network := runs.finished(output, config, data)):
+        return network, config
+    (output / runs.RECORD).unlink(missing_ok=True)
     public = data.public_test
     inputs = emotion.emotion_inputs(public.images)
 
@@ -137,10 +156,9 @@ def train_emotion(
         targets = one_hot(data.train.labels, smoothing=config.label_smoothing)
         network = fit(deepface.emotion_network, images, targets, config, output, 48, **options)
     else:
-        if not resume:
-            (output / runs.TEACHER).unlink(missing_ok=True)
-        taught = teacher_predictions(teachers, images, output, progress) if teachers else None
-        targets = emotion_targets(data.train, config.label_smoothing, taught)
+        targets = emotion_targets(data.train, config.label_smoothing)
+        if teachers:
+            options["teach"] = matching([runs.load_trained(folder) for folder in teachers])
 
         def build():
             model = emotion.emotion_network(name, votes=True)
@@ -152,12 +170,64 @@ def train_emotion(
         trained = fit(build, images, targets, config, output, size, two_heads, **options)
         runs.save_weights(trained, output / runs.STAGE_ONE)
         raw = emotion.fold_batch_norm(trained, name).predict(inputs, batch_size=512, verbose=0)
-        network = emotion.fold_batch_norm(trained, name, *_calibration(data, raw, LOGIT_ADJUSTMENT[name]))
+        network = emotion.fold_batch_norm(
+            trained, name, *_calibration(data, raw, LOGIT_ADJUSTMENT.get(name, 0))
+        )
     command = runs.command("emotion", config, dataset=data.option, model=name, teacher=teachers, start=start)
     architecture = "deepface" if name == "baseline" else name
-    facts = runs.stage_one_facts(start)
-    runs.write(output, network, architecture, config, data, command=command, **facts)
+    facts = {"command": command} | runs.stage_one_facts(start) | dict(facts)
+    runs.write(output, network, architecture, config, data, **facts)
     return network, config
+
+
+def train_with_teachers(
+    data: FerData,
+    output: Path,
+    name: str = "resnet",
+    teachers: int = 4,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    epochs: int = _LARGE.epochs,
+    seed: int = 0,
+    **chosen,
+):
+    """Teachers from nothing, then their student from nothing: a network better than each of them.
+
+    output: gets a run in each of teacher-1, teacher-2 … (``TEACHERS`` in turn, each pair with its own seed),
+        NAME-windows (the student, for twice as many epochs) and NAME (a last tenth on whole images). With
+        resume all goes on where it was, and what is finished is taken as it is, also for another student.
+    epochs: of each teacher. chosen: fields of ``TrainingConfig`` that shall differ in all of them.
+
+    Returns (network, configuration) of the student, as ``train_emotion``; its record has the shares of
+    PublicTest on which each teacher and their mean are right.
+    """
+    output, public = Path(output), for_training(data).public_test
+    folders = [output / f"teacher-{i + 1}" for i in range(teachers)]
+    windows, last = output / f"{name}-windows", output / name
+    for folder in (*folders, windows, last):
+        if not resume:  # else a later part of an earlier training would pass for one of this
+            (folder / runs.RECORD).unlink(missing_ok=True)
+    shared = {"resume": resume, "progress": progress, **chosen}
+    predicted, right = [], []
+    for i, folder in enumerate(folders):
+        kind = TEACHERS[i % len(TEACHERS)]
+        progress(f"teacher {i + 1} of {teachers}, {kind}: {folder}")
+        own = seed + i // len(TEACHERS)
+        network, _ = train_emotion(data, folder, kind, epochs=epochs, seed=own, **shared)
+        predicted.append(network.predict(emotion.emotion_inputs(public.images), batch_size=512, verbose=0))
+    for each in (*predicted, np.mean(predicted, axis=0)):
+        right.append(float((each.argmax(1) == public.labels).mean()))
+    progress(f"right on PublicTest: {', '.join(f'{each:.4f}' for each in right)} (the mean of all)")
+    command = f"facelib train emotion --teachers {teachers} --model {name} --seed {seed} --epochs {epochs}"
+    command += f" --dataset {data.option}" + "".join(
+        f" --{k.replace('_', '-')} {v}" for k, v in chosen.items()
+    )
+    facts = {"command": command}
+    facts |= {"teachers_public_accuracy": right[:-1], "ensemble_public_accuracy": right[-1]}
+    shared |= {"teachers": folders, "seed": seed}
+    progress(f"student, {name}: {windows}, then on whole images: {last}")
+    train_emotion(data, windows, name, epochs=2 * epochs, **shared)
+    return train_emotion(data, last, name, start=windows, epochs=max(1, epochs // 5), facts=facts, **shared)
 
 
 def _calibration(data: FerData, probabilities: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
@@ -172,31 +242,6 @@ def _calibration(data: FerData, probabilities: np.ndarray, strength: float) -> t
     moved = calibration.apply_calibration(probabilities, 1, bias)
     temperature, _ = calibration.calibrate(data.public_test.labels, moved, "temperature")
     return temperature, bias / temperature
-
-
-def teacher_predictions(
-    teachers: Sequence, images: np.ndarray, output: Path, progress: Callable[[str], None]
-) -> np.ndarray:
-    """The teachers' mean probabilities, (n, 7), over each image as it is and moved by three pixels both ways,
-    and over the mirror images of these. Kept in ``output``, so that a resumed run does not predict again."""
-    kept, shape = output / runs.TEACHER, (len(images), len(EMOTIONS))
-    if (found := runs.read_teacher(kept)) is not None and found.shape == shape:
-        return found
-    progress(f"predictions of {len(teachers)} teachers on {len(images):,} images")
-    networks = [runs.load_teacher(each) for each in teachers]
-    found = np.zeros(shape, np.float32)
-    for start in tqdm(range(0, len(images), 256), unit_scale=256, unit="image", disable=None):
-        batch = images[start : start + 256]
-        for move in (-3, 0, 3):
-            moved = np.pad(batch, ((0, 0), (3, 3), (3, 3)), "edge")[:, 3 + move :, 3 + move :][:, :48, :48]
-            for seen in (moved, moved[:, :, ::-1]):
-                inputs = emotion.emotion_inputs(seen)
-                for network in networks:
-                    found[start : start + 256] += network.predict_on_batch(inputs)
-    found /= found.sum(1, keepdims=True)
-    with atomic_write(kept) as path:
-        np.save(path, found)
-    return found
 
 
 def merge_runs(data: FerData, output: Path, folders: Sequence[Path]) -> tuple[keras.Model, dict]:

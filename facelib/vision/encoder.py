@@ -27,7 +27,7 @@ import numpy as np
 from facelib.emotions import EMOTIONS, GENDERS
 from facelib.errors import FRACTION, POSITIVE, SIDE, ImageError, InputError
 from facelib.models import deepface, registry
-from facelib.models.emotion import EMOTION_SIDE
+from facelib.models.emotion import EMOTION_SIDE, reader
 from facelib.models.gender import GENDER_SIDE
 from facelib.vision import alignment, deepface_pipeline, detection, image_io
 from facelib.vision.image_io import Source
@@ -110,9 +110,15 @@ class FaceEncoder:
     detector: "haar" (inside OpenCV), "yunet" (`facelib data fetch yunet`, finds more), "auto" (YuNet where it
         was fetched, else Haar; ``detector_name`` says which), "none" (each picture is a face already), a path
         to a YuNet file, or a callable (see ``detection.load_detector``).
-    emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None.
+    emotion, gender: "facelib" (trained here), "deepface" (the published networks, to be fetched), or None;
+        emotion also "tiny", "baseline", or a callable (n, 48, 48, 1) float32 in [0, 1] -> (n, 7).
     mode: "facelib", or "deepface": faces cut out and resized exactly as DeepFace does.
-    mirror: test-time augmentation: emotion is the mean over a face and its mirror image, in twice the time.
+    class_prior: "uniform", each emotion is expected alike, or "fer2013", as often as in that set, on which
+        the networks were trained (``emotion.prior_bias``); None: "uniform", but "fer2013" in mode "deepface".
+    tta: test-time augmentation: emotion is the mean over seven "crops" of a face, moved and zoomed a little,
+        which takes what such a change changes from 34 to 19 % of PublicTest ("tiny"), in seven times the
+        network's time; over the face and its "mirror" image; "none". None: "crops", but "none" in mode
+        "deepface".
     search_side: pictures are reduced to so many pixels on the longer side for the search: more finds smaller
         faces, in more time. turn: where nothing is found a picture is also searched turned by 90, 270 and 180
         degrees.
@@ -125,12 +131,13 @@ class FaceEncoder:
     def __init__(
         self,
         detector: str | detection.Detector = "auto",
-        emotion: str | None = "facelib",
+        emotion: str | Callable | None = "facelib",
         gender: str | None = "facelib",
         mode: str = "facelib",
         min_confidence: float = 0.5,
         workers: int | None = None,
-        mirror: bool = False,
+        class_prior: str | None = None,
+        tta: str | None = None,
         search_side: int = detection.MAX_SIDE,
         turn: bool = False,
         **unknown,
@@ -138,8 +145,8 @@ class FaceEncoder:
         refuse_unknown(unknown, FaceEncoder.__init__)
         self._options = {
             "detector": detector, "emotion": emotion, "gender": gender, "mode": mode,
-            "min_confidence": min_confidence, "workers": workers, "mirror": mirror,
-            "search_side": search_side, "turn": turn,
+            "min_confidence": min_confidence, "workers": workers, "class_prior": class_prior,
+            "tta": tta, "search_side": search_side, "turn": turn,
         }  # fmt: skip
         self.mode = _checked_mode(mode, detector)
         self.detect = detection.load_detector(
@@ -151,10 +158,11 @@ class FaceEncoder:
         self.detector_name = getattr(detection.inner(self.detect), "name", "none")
         self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
-        if mirror not in (True, False):
-            raise InputError(f"mirror {mirror!r} is not True or False")
+        usual = ("fer2013", "none") if mode == "deepface" else ("uniform", "crops")
+        class_prior = usual[0] if class_prior is None else class_prior
+        tta = usual[1] if tta is None else tta
         if emotion is not None:
-            self._classifiers["emotion"] = _emotion_classifier(emotion, mode, mirror)
+            self._classifiers["emotion"] = _emotion_classifier(emotion, mode, class_prior, tta)
         if gender is not None:
             self._classifiers["gender"] = _gender_classifier(gender, mode)
 
@@ -266,7 +274,7 @@ def _made(kind: type, options: dict) -> FaceEncoder:
     return kind(**options)
 
 
-#: Arguments that DeepFace has -> what they are here.
+#: Arguments that DeepFace has, or this had once -> what they are here.
 _DEEPFACE = {
     "img_path": "the pictures are the first argument",
     "detector_backend": 'write detector="haar", "yunet" or "none"',
@@ -278,6 +286,7 @@ _DEEPFACE = {
     "expand_percentage": "leave it out: a face is cut out as FER-2013 frames it",
     "silent": "leave it out: nothing is printed",
     "anti_spoofing": "leave it out: there is none",
+    "mirror": 'write tta="mirror"',
 }
 
 
@@ -356,13 +365,14 @@ def _find(
     return faces, [alignment.upright(image, face) for face in faces]
 
 
-def _emotion_classifier(name: str, mode: str, mirror: bool) -> _Classifier:
-    if name == "deepface":
+def _emotion_classifier(name: str | Callable, mode: str, class_prior: str, tta: str) -> _Classifier:
+    if callable(name):
+        network = name
+    elif name == "deepface":
         network = _keras(registry.load_emotion_model(name))
     else:
         network = registry.OnnxNetwork(registry.emotion_task(name))
-    if mirror:
-        network = registry.mirrored(network)
+    network = reader(network, class_prior, tta)
     if mode == "deepface":
         return _Classifier(lambda crop: deepface_pipeline.emotion_input([crop])[0], network, EMOTIONS)
 

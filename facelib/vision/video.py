@@ -480,8 +480,8 @@ def analyze_video(
     """The faces of a film over time, a row for each face of each sampled frame; the columns are ``COLUMNS``.
 
     every, detect_every, smooth: as for ``stream``. progress: a bar; None: on a terminal. options: of
-    ``FaceEncoder``; gender is not read unless asked for. A film that breaks off is a warning and what it has
-    is kept; raises InputError for what is not a film.
+    ``FaceEncoder``; gender and test-time augmentation have to be asked for. A film that breaks off is a
+    warning and what it has is kept; raises InputError for what is not a film.
 
     >>> table = facelib.analyze_video("film.mp4", every=0.2, emotion="tiny")
     >>> table.groupby("track")["smoothed"].value_counts()
@@ -491,7 +491,7 @@ def analyze_video(
     import pandas as pd
 
     film = Film(path)
-    encoder = FaceEncoder(**{"gender": None} | options)
+    encoder = FaceEncoder(**{"gender": None, "tta": "none"} | options)
     frames = with_progress(stream(film, encoder, every, detect_every, smooth), film, every, progress)
     rows = (to_row(face) for frame in frames for face in frame.faces)
     parts = []  # columns take a tenth of the memory of the rows' dictionaries

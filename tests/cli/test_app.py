@@ -446,3 +446,12 @@ def test_options_of_another_task_are_refused(main):
     }.items():
         code, _, said = main("train", *words.split())
         assert code == 1 and why in said[-1]
+    for arguments, why in (
+        (["gender", "--class-prior", "uniform"], "--class-prior is for emotion, not for gender"),
+        (["emotion", "--detector", "haar"], "--detector is for gender and --images"),
+        (["emotion", "--images", "x", "--split", "Training"], "--images is a data set of its own"),
+        (["emotion", "--speed", "--tta", "crops"], "--speed is that of a network in one pass"),
+        (["emotion", "--images", "nowhere"], "nowhere: no face in a folder that is named"),
+    ):
+        code, _, said = main("evaluate", *arguments)
+        assert code == 1 and why in said[-1]

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from facelib.models import registry
+from facelib.emotions import OFFICIAL_COUNTS
+from facelib.errors import InputError
+from facelib.models import emotion, registry
 from facelib.models.emotion import EMOTION_SIDE, normalisation
 from facelib.models.gender import GENDER_SIDE
 
@@ -128,3 +130,56 @@ def test_the_two_branch_network_is_saved_in_either_format(tmp_path):
     for name in ("a.h5", "a.keras"):
         model.save(tmp_path / name)
         np.testing.assert_array_equal(keras.models.load_model(tmp_path / name)(pictures), model(pictures))
+
+
+def test_another_class_prior_is_bayes_rule():
+    """A network that says nothing but how frequent the emotions are in its training set says nothing."""
+    shares = np.array(OFFICIAL_COUNTS["Training"]) / sum(OFFICIAL_COUNTS["Training"])
+    read = emotion.reader(lambda inputs: np.tile(shares, (len(inputs), 1)), "uniform")
+    left = (shares / shares.max()) ** (1 - emotion.PRIOR_STRENGTH)
+    np.testing.assert_allclose(read(np.zeros((2, 48, 48, 1)))[0], left / left.sum(), rtol=1e-6)
+    assert np.ptp(np.log(shares) + emotion.prior_bias("uniform", 1)) < 1e-9
+    assert not emotion.prior_bias("fer2013").any()
+
+
+def test_the_class_prior_is_folded_into_a_keras_model():
+    read = emotion.reader(registry.OnnxNetwork("emotion-tiny"), "uniform")
+    batch = inputs("emotion-tiny")
+    model = registry.load_emotion_model("tiny", class_prior="uniform")
+    np.testing.assert_allclose(model.predict_on_batch(batch), read(batch), atol=1e-4)
+    assert np.abs(answered("emotion-tiny") - read(batch)).max() > 0.02
+
+
+def test_crops_move_and_zoom():
+    image = np.zeros((1, 48, 48, 1), np.float32)
+    image[0, 20, 30], image[0, :, 0] = 1, 0.5
+    bright = [np.argwhere(emotion.moved(image, i)[0, ..., 0] > 0.6).tolist() for i in range(5)]
+    assert bright == [[[20, 30]], [[20, 32]], [[20, 28]], [[22, 30]], [[18, 30]]]
+    assert (emotion.moved(image, 1)[0, 5, :3] == 0.5).all()  # the edge is repeated
+    disc = (np.hypot(*(np.mgrid[:48, :48] - 23.5)) < 12).astype(np.float32)[None, ..., None]
+    areas = [emotion.moved(disc, i).sum() / disc.sum() for i in (5, 6)]
+    np.testing.assert_allclose(areas, [1.05**2, 1.05**-2], rtol=0.02)
+    each = emotion.moved(np.concatenate([image, image]), np.array([1, 3]))
+    np.testing.assert_array_equal(each, [emotion.moved(image, i)[0] for i in (1, 3)])
+
+
+@pytest.mark.parametrize(("tta", "copies"), [("none", 1), ("mirror", 2), ("crops", 7)])
+def test_augmentation_at_test_time_is_the_geometric_mean(tta, copies):
+    seen = []
+
+    def network(batch):
+        logits = batch.reshape(len(batch), -1)[:, 1000:1007] * 9
+        seen.append(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+        return seen[-1]
+
+    batch = np.random.default_rng(0).random((3, 48, 48, 1), np.float32)
+    found = emotion.reader(network, tta=tta)(batch)
+    mean = np.prod(seen, axis=0) ** (1 / copies)
+    assert len(seen) == copies
+    np.testing.assert_allclose(found, mean / mean.sum(1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"tta": True}, {"tta": "flip"}, {"class_prior": "own"}])
+def test_unknown_ways_to_read(wrong):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} .* is unknown; choose"):
+        emotion.reader(None, **wrong)

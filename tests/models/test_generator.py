@@ -250,7 +250,7 @@ def test_calls_name_what_is_wrong(generator, call, said):
         ("generate --emotion all --to happy -o a.png", "--to goes from one emotion to another"),
         ("generate --emotion sad --to happy --best-of 4 -o a.png", "nor with --best-of"),
         ("generate --emotion sad --to joy -o a.png", "unknown emotion 'joy'"),
-        ("evaluate vqvae --mirror", "--mirror is for emotion, not for vqvae"),
+        ("evaluate vqvae --tta mirror", "--tta is for emotion, not for vqvae"),
         ("evaluate emotion -n 3", "--n is for generator, not for emotion"),
         ("edit nowhere.png --emotion happy -o a.png", "nowhere.png"),
     ],

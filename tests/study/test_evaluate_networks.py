@@ -7,13 +7,17 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
+import facelib
 from facelib.data.synthetic_faces import load_toyfaces
 from facelib.emotions import EMOTIONS
 from facelib.errors import InputError
 from facelib.models import registry
+from facelib.models.emotion import emotion_inputs
 from facelib.study import evaluate_networks, metrics
 from facelib.vision.detection import Detection
+from helpers import ASTRONAUT
 
 
 def test_two_networks_side_by_side(home, monkeypatch):
@@ -22,13 +26,20 @@ def test_two_networks_side_by_side(home, monkeypatch):
     probabilities = {"baseline": truth, "fer": np.roll(truth, 1, axis=0)}
 
     def load_network(name):
-        given = iter(np.array_split(probabilities[name], [256, 512]))
-        return lambda inputs: next(given)
+        """Knows the pictures as they are; one that is moved is happy."""
+        known = {image.tobytes(): row for image, row in zip(images, probabilities[name], strict=True)}
+        return lambda inputs: np.array([known.get(each.tobytes(), np.eye(7)[3]) for each in inputs])
 
+    images = emotion_inputs(data.private_test.images)
     monkeypatch.setattr(evaluate_networks, "load_network", load_network)
     records = evaluate_networks.emotion(data, "PrivateTest", ["baseline", "fer"])
     right, wrong = (record["metrics"] for record in records)
     assert right["accuracy"] == 1 and wrong["accuracy"] < 0.5
+    assert (
+        right["changed"]
+        == right["changed_a_crop"]
+        == pytest.approx((data.private_test.labels != 3).mean(), abs=0.02)
+    )
     assert right["against"]["p"] == 1 and wrong["against"] == {
         "model": "baseline",
         "only_a": round(len(truth) * (1 - wrong["accuracy"])),
@@ -69,7 +80,7 @@ def test_what_a_network_knows_beyond_the_votes(home, monkeypatch):
     assert found["auc"]["network"]["area"] == 1 and 0.3 < found["auc"]["frame"]["area"] < 0.75
 
 
-def test_in_the_mirror(home, monkeypatch):
+def test_in_the_mirror_and_for_another_class_prior(home, monkeypatch):
     """To a network that sees the left half alone, both halves count alike."""
     data, given = load_toyfaces(n=700), []
 
@@ -78,11 +89,42 @@ def test_in_the_mirror(home, monkeypatch):
         return np.eye(7)[np.full(len(inputs), 3)]
 
     monkeypatch.setattr(evaluate_networks, "load_network", lambda name: network)
-    [record] = evaluate_networks.emotion(data, models=["fer"], mirror=True)
-    assert record["metrics"]["mirror"] and record["command"].endswith("--model fer --mirror")
-    assert metrics.read_metrics("06-emotion-toy-privatetest-fer-mirror") == record
+    [record] = evaluate_networks.emotion(data, models=["fer"], tta="mirror", class_prior="uniform")
+    assert record["metrics"]["tta"] == "mirror" and record["metrics"]["class_prior"] == "uniform"
+    assert record["command"].endswith("--model fer --tta mirror --class-prior uniform")
+    assert metrics.read_metrics("06-emotion-toy-privatetest-fer-mirror-uniform") == record
     whole = data.private_test.images.sum((1, 2), dtype=np.int64) / 255
     np.testing.assert_allclose(given[0] + given[1], whole, rtol=1e-4)
+
+
+def test_a_folder_of_labelled_pictures_is_read_as_analyze_reads_it(home, monkeypatch):
+    """Sizes and spellings of any kind; what is left out is counted and named."""
+    folder, lines = home / "Mine, 2", []
+    for name in ("test/01_Happiness/a.png", "test/01_Happiness/b.png", "test/colère/c.png", "contempt/d.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ASTRONAUT).save(folder / name)
+    Image.fromarray(ASTRONAUT[::-1]).save(folder / "test/01_Happiness/none.png")
+    (folder / "test/colère/bad.png").write_bytes(b"text")
+    (folder / "notes.txt").write_text("mine")
+    [face] = facelib.analyze(ASTRONAUT, gender=None, emotion="tiny")
+    [record] = evaluate_networks.emotion_in_pictures(folder, ["tiny"], complain=lines.append)
+    found = record["metrics"]
+    assert record == metrics.read_metrics("06-emotion-images-mine-2-tiny") and record["n"] == 3
+    assert (face.emotion, found["recall"]["happy"], found["recall"]["angry"]) == ("happy", 1, 0)
+    assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-5) and found["recall"]["fear"] is None
+    assert found["balanced_accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(0.4)  # of two classes
+    assert (
+        found["detector"] == "haar"
+        and found["found"] == pytest.approx(3 / 5)
+        and found["class_prior"] == "uniform"
+    )
+    curve = found["reliability"]["confidence"]
+    assert [each for each in curve if each] == [pytest.approx(max(face.emotions.values()), abs=1e-4)]
+    wanted = ("none.png: no face found", "bad.png", "contempt: 1 pictures left out", "1 .txt")
+    assert [sum(word in line for line in lines) for word in wanted] == [1] * 4 == [1] * len(lines)
+    assert "accuracy" in evaluate_networks.table([record, record])
+    with pytest.raises(InputError, match="contempt: no face in a folder that is named for an emotion"):
+        evaluate_networks.emotion_in_pictures(folder / "contempt", ["tiny"], complain=lines.append)
 
 
 def test_unknown_networks_and_empty_splits(home):

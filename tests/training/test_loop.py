@@ -211,6 +211,42 @@ def test_mixing_mixes_pictures_and_targets_alike():
     assert ((y > 0.01) & (y < 0.99)).any()
 
 
+def test_what_is_taught_takes_the_targets_place(tmp_path, monkeypatch):
+    """It gets the batch as the network does, in order."""
+    import keras
+
+    given = []
+
+    def teach(x, y):
+        given.append((x, y))
+        return y[:, ::-1]
+
+    def build():
+        return keras.Sequential(
+            [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+        )
+
+    labels = np.arange(64) % 2
+    images = np.broadcast_to((labels * 200).astype(np.uint8)[:, None, None], (64, 8, 8))
+    targets = np.eye(2, dtype=np.float32)[labels]
+    config = loop.TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1, ema=0.5, augmentation=STILL)
+    model = loop.fit(build, images, targets, config, tmp_path, 8, teach=teach, progress=lambda line: None)
+    stream = loop.batches(images, targets, config, 8)
+    for x, y in given:
+        u, v = next(stream)
+        assert (x == u).all() and (y == v).all()
+    found = model.predict(images[..., None] / 255, verbose=0)
+    assert len(given) == 32 and (found.argmax(1) != labels).all()  # the reverse was taught
+
+
+def test_an_older_runs_configuration_lacks_new_fields(tmp_path):
+    _fit(tmp_path, 1)
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    del recipe["cutmix"], recipe["augmentation"]["jpeg"]
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    _fit(tmp_path, 1, resume=True)
+
+
 def test_too_few_pictures_for_a_batch(tmp_path):
     with pytest.raises(InputError, match="3 pictures are fewer than one batch of 128"):
         loop.fit(None, np.zeros((3, 8, 8), np.uint8), np.ones((3, 2)), loop.TrainingConfig(), tmp_path, 8)

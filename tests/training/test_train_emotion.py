@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -34,32 +37,66 @@ def test_targets_are_the_label_and_the_votes():
     assert not train_emotion.emotion_targets(split([2, 4]), 0.1)[:, 7:].any()
 
 
-def test_a_teacher_takes_its_share_of_the_label():
-    taught = np.full((2, 7), 1 / 7)
-    targets = train_emotion.emotion_targets(split([0, 1]), 0.0, taught)
-    weight = train_emotion.TEACHER_WEIGHT
-    np.testing.assert_allclose(targets[0, 0], weight / 7 + 1 - weight, rtol=1e-5)
-    np.testing.assert_allclose(targets[:, :7].sum(1), 1, rtol=1e-5)
-
-
-def test_a_teacher_sees_the_picture_its_neighbourhood_and_mirror_images(tmp_path):
+def test_a_student_learns_what_its_teachers_say_of_its_own_pictures():
+    """Nine parts to one of its target; each teacher sees another crop of each picture."""
     seen = []
 
     class Teacher:
+        def __init__(self, says):
+            self.says = says
+
         def predict_on_batch(self, inputs):
             seen.append(inputs)
-            return np.full((len(inputs), 7), 1 / 7)
+            return np.tile(self.says, (len(inputs), 1))
 
-    image = np.arange(48, dtype=np.uint8)[None, None, :].repeat(48, 1)
-    answers = train_emotion.teacher_predictions([Teacher()], image, tmp_path, lambda line: None)
-    np.testing.assert_allclose(answers, 1 / 7, rtol=1e-5)
-    left, _, middle, mirrored, right, _ = (255 * inputs[0, 24, :, 0] for inputs in seen)
-    np.testing.assert_allclose(mirrored, np.arange(48)[::-1], atol=1e-4)
-    np.testing.assert_allclose(middle, np.arange(48), atol=1e-4)
-    np.testing.assert_allclose(left[3:], np.arange(45), atol=1e-4)
-    np.testing.assert_allclose(right[:45], np.arange(3, 48), atol=1e-4)
-    again = train_emotion.teacher_predictions([], image, tmp_path, lambda line: None)  # asked once, kept
-    np.testing.assert_array_equal(again, answers)
+    x = np.random.default_rng(0).random((9, 40, 40, 1), np.float32)
+    y = np.random.default_rng(1).random((9, 17), np.float32)
+    told = train_emotion.matching([Teacher(np.full(17, 0.2)), Teacher(np.full(17, 0.4))])(x, y)
+    np.testing.assert_allclose(told[:, :7], 0.1 * y[:, :7] + 0.9 * 0.3, rtol=1e-5)
+    votes = 0.3 * train_emotion.VOTES_WEIGHT
+    np.testing.assert_allclose(told[:, 7:], 0.1 * y[:, 7:] + 0.9 * votes, rtol=1e-5)
+    np.testing.assert_array_equal(seen[0], emotion.moved(x, np.arange(9) % 7))
+    np.testing.assert_array_equal(seen[1], emotion.moved(x, (np.arange(9) + 1) % 7))
+
+
+TOY = """
+import sys
+from pathlib import Path
+from facelib.data.synthetic_faces import load_toyfaces
+from facelib.models import emotion
+from facelib.training import train_emotion
+emotion._RESIDUAL["resnet"] = ((8, 2, 3), ((8, 1, 1), (16, 2, 1)), 0.4, True)
+emotion._PLAIN["vgg"] = ((8,), (16,))
+options = {"epochs": 1, "steps_per_epoch": 3, "batch_size": 16, "resume": True}
+options["progress"] = lambda line: print(line, flush=True)
+train_emotion.train_with_teachers(load_toyfaces(n=240), Path(sys.argv[1]), "tiny", 2, **options)
+"""
+
+
+def test_teachers_and_student_from_nothing_killed_and_resumed(tmp_path):
+    """Small networks stand for the large ones; killed after the first of the student's two epochs."""
+    command = [sys.executable, "-c", TOY, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        for line in first.stdout:
+            if line.startswith("epoch 1/2"):
+                first.kill()
+    folders = [tmp_path / name for name in ("teacher-1", "teacher-2", "tiny-windows", "tiny")]
+    assert [(each / runs.RECORD).exists() for each in folders] == [True, True, False, False]
+    before = [(each / runs.FINAL_WEIGHTS).stat().st_mtime_ns for each in folders[:2]]
+    again = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert before == [(each / runs.FINAL_WEIGHTS).stat().st_mtime_ns for each in folders[:2]]
+    assert [row["epoch"] for row in runs.read_log(folders[2] / runs.LOG)] == [1, 2]
+    kinds = [runs.record(each)["architecture"] for each in folders]
+    assert kinds == ["resnet", "vgg", "tiny", "tiny"]
+    record = runs.record(folders[3])
+    assert record["command"].startswith("facelib train emotion --teachers 2 --model tiny --seed 0 --epochs 1")
+    assert len(record["teachers_public_accuracy"]) == 2 and 0 <= record["ensemble_public_accuracy"] <= 1
+    assert record["first_course"]["recipe"] == runs.record(folders[2])["recipe"]
+    assert runs.load_run(folders[3]).count_params() < 100_000
+    with pytest.raises(InputError, match="a teacher is a run of .*, not of deepface"):
+        (folders[3] / runs.RECORD).write_text(json.dumps(record | {"architecture": "deepface"}))
+        runs.load_trained(folders[3])
 
 
 @pytest.mark.parametrize("train", [train_emotion.train_emotion, train_generator.train_prior])
@@ -114,7 +151,7 @@ def test_the_loss_is_the_sum_of_both_heads():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["deep", "plain", "tiny"])
+@pytest.mark.parametrize("name", ["resnet", "vgg", "deep", "tiny"])
 def test_what_is_shipped_answers_as_what_was_trained(name):
     """Normalisation and calibration are folded into the weights."""
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from PIL import Image
 import facelib
 from facelib.emotions import EMOTIONS, GENDERS
 from facelib.errors import ImageError, InputError
+from facelib.models.emotion import prior_bias
 from facelib.vision import alignment, deepface_pipeline, detection, encoder
 from facelib.vision.encoder import COLUMNS, FaceEncoder
 from helpers import ASTRONAUT
@@ -296,17 +297,37 @@ def test_without_emotion_or_gender(emotion, gender):
     assert face.gender == (gender and "woman") and len(face.genders) == (2 if gender else 0)
 
 
-def test_with_mirror_left_and_right_give_the_same():
+def test_with_mirrored_copies_left_and_right_give_the_same():
     crop = np.asarray(Image.fromarray(ASTRONAUT[65:163, 80:178]).convert("L"))
     crop = np.repeat(crop[..., None], 3, 2)
     options = {"detector": "none", "gender": None}
-    [one], [other] = (FaceEncoder(**options)(side) for side in (crop, crop[:, ::-1]))
-    [both], [turned] = (FaceEncoder(**options, mirror=True)(side) for side in (crop, crop[:, ::-1]))
+    [one], [other] = (FaceEncoder(**options, tta="none")(side) for side in (crop, crop[:, ::-1]))
+    [both], [turned] = (FaceEncoder(**options, tta="mirror")(side) for side in (crop, crop[:, ::-1]))
     assert max(abs(one.emotions[e] - other.emotions[e]) for e in EMOTIONS) > 1e-3
     mean = {e: np.sqrt(one.emotions[e] * other.emotions[e]) for e in EMOTIONS}
     for e in EMOTIONS:
         assert both.emotions[e] == pytest.approx(mean[e] / sum(mean.values()), abs=1e-4)
         assert turned.emotions[e] == pytest.approx(both.emotions[e], abs=1e-4)
+
+
+def test_seven_crops_and_each_emotion_expected_alike_unless_said_otherwise():
+    """The same face: what is rare in FER-2013 is more probable than the network's own answer."""
+    options = {"detector": "none", "gender": None, "emotion": "tiny"}
+    [seven], [default] = (FaceEncoder(**options, **tta)(COFFEE) for tta in ({"tta": "crops"}, {}))
+    assert seven.emotions == default.emotions
+    [own], [alike], [asked] = (
+        FaceEncoder(**options, **prior)(COFFEE)
+        for prior in ({"class_prior": "fer2013"}, {}, {"class_prior": "uniform"})
+    )
+    logs = np.log(list(own.emotions.values())) + prior_bias("uniform")
+    np.testing.assert_allclose(list(alike.emotions.values()), np.exp(logs) / np.exp(logs).sum(), rtol=1e-4)
+    assert alike.emotions == asked.emotions != own.emotions
+    # DeepFace's path is rebuilt as it is.
+    [rebuilt], [bare] = (
+        FaceEncoder(mode="deepface", gender=None, emotion="tiny", **prior)(ASTRONAUT)[:1]
+        for prior in ({}, {"class_prior": "fer2013", "tta": "none"})
+    )
+    assert rebuilt.emotions == bare.emotions
 
 
 def test_mode_deepface_takes_deepface_s_crops():
@@ -338,7 +359,8 @@ def test_extract_faces_is_detection_and_alignment(tmp_path):
         ({"min_confidence": float("nan")}, "min_confidence nan"),
         ({"workers": 1.5}, "workers 1.5 is not a whole number"),
         ({"workers": 0}, "workers 0 is not a whole number"),
-        ({"mirror": "no"}, "mirror 'no' is not True or False"),
+        ({"tta": "no"}, "tta 'no' is unknown; choose none, mirror, crops"),
+        ({"class_prior": "mine"}, "class_prior 'mine' is unknown; choose uniform or fer2013"),
         ({"emotion": ""}, "unknown emotion model ''"),
         ({"emotion": ["happy"]}, "unknown emotion model"),
         ({"gender": ""}, "unknown gender model ''"),
