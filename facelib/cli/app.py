@@ -108,7 +108,8 @@ def _analyze_parser(commands) -> None:
     parser.add_argument("--emotion-model", dest="emotion", default="facelib",
         choices=["facelib", "tiny", "baseline", "deepface"],
         help="tiny is faster; baseline: DeepFace's architecture; deepface: its own weights")  # fmt: skip
-    shared(parser, "--class-prior", "--tta")
+    shared(parser, "--class-prior")
+    shared(parser, "--tta", default="none")
     parser.add_argument("--gender-model", dest="gender", default="facelib", choices=["facelib", "deepface"])
     parser.add_argument("--mode", default="facelib", choices=["facelib", "deepface"],
         help="deepface: cut faces out exactly as DeepFace does")  # fmt: skip

@@ -68,7 +68,7 @@ def analyze(arguments: argparse.Namespace, complain: Complain) -> int:
         raise InputError(f"--plot {arguments.plot}: a figure is a .png, .svg or .pdf")
     drawn = [_drawn_name(arguments.draw, path, many) for path in arguments.pictures]
     options = {name: getattr(arguments, name) for name in READING}
-    encoder = FaceEncoder(**options | {"tta": arguments.tta or "none"})
+    encoder = FaceEncoder(**options)
     faults = 0
     with _output(arguments) as write:
         for index, (path, place) in enumerate(zip(arguments.pictures, drawn, strict=True)):
@@ -289,7 +289,8 @@ def add_commands(commands, complain: Complain) -> None:
         help="default tiny: a millisecond a face")  # fmt: skip
     parser.add_argument("--min-confidence", type=fraction, default=0.5, metavar="P",
         help="leave out faces that are less sure, 0 to 1 (default 0.5)")  # fmt: skip
-    shared(parser, "--class-prior", "--tta")
+    shared(parser, "--class-prior")
+    shared(parser, "--tta", default="none")
     parser.add_argument("--smooth", type=seconds, default=0.5, metavar="S",
         help="average emotion over so many seconds, 0 for not (default 0.5)")  # fmt: skip
     parser.add_argument("--seconds", type=amount, metavar="S", help="end after so long")
@@ -326,7 +327,7 @@ def camera(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         check_window()
     options = {name: getattr(arguments, name) for name in set(READING) - {"gender", "mode"}}
-    encoder = FaceEncoder(gender=None, **options | {"tta": arguments.tta or "none"})
+    encoder = FaceEncoder(gender=None, **options)
     device = video.open_camera(arguments.number)
     frames = analysed = 0
     rate, before = 0.0, None

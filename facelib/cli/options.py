@@ -78,7 +78,7 @@ SHARED = {
     "--seed": {"type": natural, "default": 0},
     "--tta": {"choices": ["none", "mirror", "crops"],
               "help": "test-time augmentation: emotion is the mean over a face and its mirror image, or over "
-              "seven crops of it, in two or seven times the time (default none; of pictures crops)"},
+              "seven crops of it, in two or seven times the time (default none)"},
 }  # fmt: skip
 
 

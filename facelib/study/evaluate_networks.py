@@ -163,7 +163,7 @@ def emotion(
 def emotion_in_pictures(
     folder: str | Path,
     models: Sequence[str] = ("facelib",),
-    tta: str = "crops",
+    tta: str = "none",
     class_prior: str = "uniform",
     detector: str = "auto",
     complain: Callable[[str], object] = warnings.warn,
@@ -195,7 +195,7 @@ def emotion_in_pictures(
         waiting.extend(inputs)
         return np.ones((len(inputs), len(EMOTIONS)))
 
-    encoder = FaceEncoder(detector, keep, None, tta="none")
+    encoder = FaceEncoder(detector, keep, None)
     for picture in encoder.stream(list(labels)):
         if picture.faces:
             crops.append(waiting[0])
@@ -221,7 +221,7 @@ def emotion_in_pictures(
         inputs,
         {"all": (np.arange(len(truth)), truth)},
         models,
-        {"tta": (tta, "crops"), "class_prior": (class_prior, "uniform"), "detector": (detector, "auto")},
+        {"tta": (tta, "none"), "class_prior": (class_prior, "uniform"), "detector": (detector, "auto")},
         f"facelib evaluate emotion --images {folder}",
         hashlib.sha256(inputs.tobytes() + truth.tobytes()).hexdigest()[:16],
     )

@@ -117,8 +117,7 @@ class FaceEncoder:
         the networks were trained (``emotion.prior_bias``); None: "uniform", but "fer2013" in mode "deepface".
     tta: test-time augmentation: emotion is the mean over seven "crops" of a face, moved and zoomed a little,
         which takes what such a change changes from 34 to 19 % of PublicTest ("tiny"), in seven times the
-        network's time; over the face and its "mirror" image; "none". None: "crops", but "none" in mode
-        "deepface".
+        network's time; over the face and its "mirror" image; or "none".
     search_side: pictures are reduced to so many pixels on the longer side for the search: more finds smaller
         faces, in more time. turn: where nothing is found a picture is also searched turned by 90, 270 and 180
         degrees.
@@ -137,7 +136,7 @@ class FaceEncoder:
         min_confidence: float = 0.5,
         workers: int | None = None,
         class_prior: str | None = None,
-        tta: str | None = None,
+        tta: str = "none",
         search_side: int = detection.MAX_SIDE,
         turn: bool = False,
         **unknown,
@@ -158,9 +157,8 @@ class FaceEncoder:
         self.detector_name = getattr(detection.inner(self.detect), "name", "none")
         self.workers = registry.cores() if workers is None else POSITIVE(workers, "workers")
         self._classifiers = {}
-        usual = ("fer2013", "none") if mode == "deepface" else ("uniform", "crops")
-        class_prior = usual[0] if class_prior is None else class_prior
-        tta = usual[1] if tta is None else tta
+        if class_prior is None:
+            class_prior = "fer2013" if mode == "deepface" else "uniform"
         if emotion is not None:
             self._classifiers["emotion"] = _emotion_classifier(emotion, mode, class_prior, tta)
         if gender is not None:

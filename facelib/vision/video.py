@@ -491,7 +491,7 @@ def analyze_video(
     import pandas as pd
 
     film = Film(path)
-    encoder = FaceEncoder(**{"gender": None, "tta": "none"} | options)
+    encoder = FaceEncoder(**{"gender": None} | options)
     frames = with_progress(stream(film, encoder, every, detect_every, smooth), film, every, progress)
     rows = (to_row(face) for frame in frames for face in frame.faces)
     parts = []  # columns take a tenth of the memory of the rows' dictionaries
