@@ -52,7 +52,7 @@ def _span(text: str) -> float | tuple[float, float]:
     raise InputError(f"{text} is not a number of at least 0, nor two as in 0,5")
 
 
-fraction, amount, positive, natural, magnification, span, seconds, cosine, side = map(
+fraction, amount, positive, natural, magnification, span, seconds, cosine, side, port = map(
     _typed,
     (
         FRACTION,
@@ -64,6 +64,7 @@ fraction, amount, positive, natural, magnification, span, seconds, cosine, side 
         SECONDS,
         COSINE,
         SIDE,
+        Numbers(int, 1, 65535, "a port, a whole number from 1 to 65535"),
     ),
 )
 
