@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import functools
+import gc
 import html
 import os
 import signal
@@ -65,11 +66,13 @@ def add_commands(commands) -> None:
 
 def demo(arguments: argparse.Namespace) -> int:
     first, host = current(arguments.lang), arguments.host
-    with tempfile.TemporaryDirectory(prefix="facelib-", ignore_cleanup_errors=True) as folder:
-        # For Gradio's files, and for its question whether the page is there, which needs no proxy.
-        near = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1,localhost", host]))
-        with paths.environment(GRADIO_TEMP_DIR=folder, NO_PROXY=near):
-            page = _launched(first, server_name=host, server_port=arguments.port, inbrowser=arguments.open)
+    near = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1,localhost", host]))
+    with (
+        tempfile.TemporaryDirectory(prefix="facelib-", ignore_cleanup_errors=True) as folder,
+        # Gradio's files; and its own question whether the page is there, which needs no proxy.
+        paths.environment(GRADIO_TEMP_DIR=folder, NO_PROXY=near),
+    ):
+        page = _launched(first, server_name=host, server_port=arguments.port, inbrowser=arguments.open)
         print(f"{page.local_url}   (Ctrl-C ends it)", flush=True)
         if host != "127.0.0.1":
             print("facelib: others in this network can open the page as well", file=sys.stderr)
@@ -83,10 +86,13 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _launched(first: str, **server):
     """Gradio's Blocks, served from a thread; ``first``: the language at its address, the other's is below."""
+    gc.disable()  # a fifth of the four seconds that Gradio's import takes
     try:
         import gradio as gr
     except ImportError:
         raise InputError("the page needs Gradio: run `pip install 'facelib[demo]'`") from None
+    finally:
+        gc.enable()
     page = gr.Blocks(title="facelib", analytics_enabled=False)
     for lang in (first, *PAGES.keys() - {first}):
         with page if lang == first else page.route(PAGES[lang], lang):
