@@ -155,7 +155,7 @@ def server(tmp_path_factory):
     environment = new_user(folder) | {"TMPDIR": str(folder), "HTTP_PROXY": "http://192.0.2.1:1"}
     command = [sys.executable, "-c", HERE, "demo"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    threading.Timer(800, process.kill).start()
+    threading.Timer(850, process.kill).start()
     address = process.stdout.readline().split(" ")[0]
     assert address.startswith("http://127.0.0.1:"), process.wait()
     yield process, address, folder
@@ -196,8 +196,8 @@ class Page:
     def seen(self, selector: str, text: str = "") -> int:
         return self.driver.execute_script(f"{self.SEEN} return seen.length", selector, text)
 
-    def wait(self, selector: str, text: str = "") -> None:
-        wait_for(lambda: self.seen(selector, text))
+    def wait(self, selector: str, text: str = "", seconds: float = 240) -> None:
+        wait_for(lambda: self.seen(selector, text), seconds)
 
     def click(self, selector: str, text: str = "") -> None:
         self.wait(selector, text)
@@ -247,7 +247,7 @@ def test_faces_are_generated_and_edited(server, browser):
     browser.open(server[1])
     browser.click("button[role=tab]", "Generate")
     browser.click("button.primary", "Generate")
-    browser.wait(".said", "8 faces of people who do not exist")
+    browser.wait(".said", "8 faces of people who do not exist", 600)  # TensorFlow starts
     wait_for(lambda: browser.pictures() == {(792, 392)})
     browser.click("button[role=tab]", "Edit")
     browser.click("button.primary", "Edit")
@@ -288,5 +288,5 @@ def test_nothing_left_this_machine_and_nothing_stays(server, browser):
     assert elsewhere == []
     assert [name for name in written_below(folder) if "astronaut" in name]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(240) == 0
     assert [name for name in written_below(folder) if re.search("astronaut|jpe?g|png|webp", name)] == []
