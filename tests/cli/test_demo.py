@@ -206,6 +206,7 @@ class Page:
     def drop(self, name: str) -> None:
         """A file into the photograph of the tab that is open."""
         shown = "[...document.querySelectorAll('input[type=file]')].find(e => e.parentElement.offsetParent)"
+        wait_for(lambda: self.driver.execute_script(f"return {shown}"))
         self.driver.execute_script(f"return {shown}").send_keys(str(self.folder / name))
 
     def pictures(self) -> set[tuple[int, int]]:
