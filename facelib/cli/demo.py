@@ -143,7 +143,8 @@ def _page(gr) -> None:
                 camera = gr.Image(label=say("camera"), sources=["webcam"], streaming=True)
             gender = gr.Checkbox(False, label=say("apparent gender as well"))
         with gr.Column(scale=5):
-            outputs = [told("No picture leaves this machine."), gr.Image(label=say("faces"), **shown), told()]
+            picture = gr.Image(label=say("faces"), show_label=False, **shown)
+            outputs = [told("No picture leaves this machine."), picture, told()]
         for event in (photo.change, gender.input):
             answer(event, look, [photo, gender], outputs)
         live = {"stream_every": 0.25, "time_limit": None, "show_progress": "hidden"}
