@@ -21,7 +21,7 @@ from PIL import Image
 MEGABYTE = 10**6
 SIDE = 48  # FER-2013's pictures; nothing that we draw for people is so small
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".tif", ".tiff", ".webp"}
-PLACES = ("reports/figures/", "facelib/")  # where pictures of our own may lie
+PLACES = ("reports/figures/", "book/pictures/", "facelib/")  # where pictures of our own may lie
 LARGE = ("facelib/weights/",)  # what we trained; a notebook's size: tests/notebooks/test_notebooks.py
 
 

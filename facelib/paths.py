@@ -68,16 +68,22 @@ def runs() -> Path:
 
 
 @contextmanager
-def safe_children() -> Iterator[None]:
-    """Python processes that are started meanwhile import nothing from their working directory."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables have these values meanwhile; afterwards they are as they were."""
+    before = {name: os.environ.pop(name, None) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        os.environ.pop("PYTHONSAFEPATH")
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def safe_children():
+    """Python processes that are started meanwhile import nothing from their working directory."""
+    return environment(PYTHONSAFEPATH="1")
 
 
 @contextmanager

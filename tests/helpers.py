@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import skimage.data
 from PIL import Image, features
 
@@ -203,3 +205,20 @@ def wait_for(there, seconds: float = 240) -> None:
     while not there():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def open_browser(folder: Path, *flags: str):
+    """Chromium without a window, its profile in a folder, for Selenium; a test without either is skipped."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: pip install -e '.[book]'")
+    chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if not chrome or not driver:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chrome
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+                 "disable-background-networking", "disable-component-update", "disable-sync",
+                 f"user-data-dir={folder}", *flags):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

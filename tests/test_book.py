@@ -32,6 +32,8 @@ sys.path.insert(0, str(BOOK))
 import badges  # noqa: E402
 import build  # noqa: E402
 
+from helpers import open_browser  # noqa: E402
+
 MISSING = [name for name in ("sphinx", "myst_nb", "sphinx_book_theme") if not importlib.util.find_spec(name)]
 needs_sphinx = pytest.mark.skipif(
     bool(MISSING) and "FACELIB_BOOK" not in os.environ,
@@ -104,19 +106,7 @@ def test_a_page_loads_nothing_from_another_host_and_leads_to_its_translation(sit
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium: pip install -e '.[book]'")
-    chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not chrome or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chrome
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-                 "disable-background-networking", "disable-component-update", "disable-sync",
-                 f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened = open_browser(tmp_path_factory.mktemp("chromium"))
     yield opened
     opened.quit()
 

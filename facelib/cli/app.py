@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from facelib import __version__
-from facelib.cli import films, study
+from facelib.cli import demo, films, study
 from facelib.cli.options import SHARED, amount, command, fraction, magnification, positive, shared, side, span
 from facelib.errors import InputError
 
@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     _generate_parser(commands)
     _edit_parser(commands)
     films.add_commands(commands, complain)
+    demo.add_commands(commands)
     study.add_commands(commands)
     return parser
 

@@ -51,6 +51,7 @@ def _span(text: str) -> float | tuple[float, float]:
 fraction, amount, positive, natural = map(_typed, (FRACTION, AMOUNT, POSITIVE, NATURAL))
 span, seconds, cosine, side = map(_typed, (_span, SECONDS, COSINE, SIDE))
 magnification = _typed(Numbers(int, 1, 64, "a whole number of at least 1, 64 is the most"))
+port = _typed(Numbers(int, 1, 65535, "a port, a whole number from 1 to 65535"))
 
 
 # --- options that several commands have --------------------------------------------------------------------

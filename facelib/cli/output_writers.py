@@ -232,10 +232,18 @@ def write_faces(place: str, faces: np.ndarray, enlarge: int = 2, columns: int | 
     elif kind == "film":
         image_io.write_animation(place, large)
     else:
-        columns = columns or min(len(faces), math.ceil(math.sqrt(2 * len(faces))))
-        large = np.pad(large, ((0, -len(faces) % columns), (0, enlarge), (0, enlarge)), constant_values=255)
-        grid = large.reshape(-1, columns, *large.shape[1:]).swapaxes(1, 2)
-        image_io.write_image(place, grid.reshape(grid.shape[0] * grid.shape[1], -1))
+        image_io.write_image(place, grid(large, enlarge, columns))
+
+
+def grid(faces: np.ndarray, gap: int, columns: int | None = None) -> np.ndarray:
+    """Faces (n, s, s) uint8 in rows, a white gap of so many pixels after each; one (H, W) uint8 picture.
+
+    columns: faces in a row; None: the grid is about twice as wide as high.
+    """
+    columns = columns or min(len(faces), math.ceil(math.sqrt(2 * len(faces))))
+    faces = np.pad(faces, ((0, -len(faces) % columns), (0, gap), (0, gap)), constant_values=255)
+    rows = faces.reshape(-1, columns, *faces.shape[1:]).swapaxes(1, 2)
+    return rows.reshape(rows.shape[0] * rows.shape[1], -1)
 
 
 def check_faces(place: str) -> str:

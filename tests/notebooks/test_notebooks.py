@@ -34,6 +34,7 @@ FAST: dict[str, dict[str, object]] = {
     "06-encoder-results": {"n_faces": 3000, "groups": 2, "repeats": 2},
     "07-vqvae": {"n_faces": 1000, "steps": 40, "steps_small": 40},
     "08-emotion-generation": {"n_faces": 700, "codec_steps": 40, "prior_steps": 40, "n_each": 8},
+    "09-recognition": {"people": 30, "pictures": 6, "strangers": 20},
 }
 
 
