@@ -116,8 +116,8 @@ class FaceEncoder:
     class_prior: "uniform", each emotion is expected alike, or "fer2013", as often as in that set, on which
         the networks were trained (``emotion.prior_bias``); None: "uniform", but "fer2013" in mode "deepface".
     tta: test-time augmentation: emotion is the mean over seven "crops" of a face, moved and zoomed a little,
-        which takes what such a change changes from 34 to 19 % of PublicTest ("tiny"), in seven times the
-        network's time; over the face and its "mirror" image; or "none".
+        so that such a change matters less, in seven times the network's time; over the face and its "mirror"
+        image; or "none".
     search_side: pictures are reduced to so many pixels on the longer side for the search: more finds smaller
         faces, in more time. turn: where nothing is found a picture is also searched turned by 90, 270 and 180
         degrees.
