@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from facelib.errors import InputError
 
@@ -43,7 +45,7 @@ else:
 
 from keras import layers, ops  # noqa: E402
 
-__all__ = ["check_process", "keras", "layers", "ops"]
+__all__ = ["check_process", "gradient", "keras", "layers", "ops"]
 
 _PROCESS = os.getpid()
 
@@ -56,3 +58,16 @@ def check_process() -> None:
             "this process was forked after TensorFlow had started, and would wait for it for ever: start it "
             'with multiprocessing.get_context("spawn"), or import facelib\'s networks in the child alone'
         )
+
+
+def gradient(loss: Callable, z: np.ndarray) -> np.ndarray:
+    """The gradient of a loss at z, (n, d) float32 each: under all backends, none of whose commands Keras shares.
+
+    loss: a tensor (n, d) -> a number. One step of gradient descent with rate 1 moves a weight by minus its
+    gradient, so z becomes a weight for that step.
+    """
+    model = keras.Sequential([keras.Input(()), layers.Embedding(*z.shape)])  # row i is z[i]
+    model.set_weights([z])
+    model.compile(keras.optimizers.SGD(1.0), lambda _, z: loss(z), jit_compile=False)
+    model.train_on_batch(np.arange(len(z)), z)
+    return z - model.get_weights()[0]

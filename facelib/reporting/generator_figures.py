@@ -96,13 +96,13 @@ def staircase(codes: np.ndarray, latents: np.ndarray, wish: float = 1.0) -> Figu
         ["loss of one latent, with a quantiser and without"], plots.WIDTH, 3.2
     )
     axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
-    axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
+    axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: its gradient is 0")
     axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
     for start, code in zip(latents, q, strict=True):
         height = (code - wish) ** 2
         style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6}
         axis.annotate("", (start - 0.2 * (code - wish), height), (start, height), arrowprops=style)
-    axis.plot([], [], color=COLOURS[0], label="where the borrowed slope pushes a latent")
+    axis.plot([], [], color=COLOURS[0], label="where the straight-through gradient moves a latent")
     axis.set(xlabel="latent z", ylabel="loss", ylim=(-0.4, None))
     axis.legend(frameon=False, fontsize=9)
     return figure
@@ -165,12 +165,12 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 @speaks
 def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, str]) -> Figure:
-    """What can be drawn from representations against what can be read from them: name -> (dB, share).
+    """How well faces are reconstructed from features, and emotions predicted: name -> (dB, share).
 
     arrow: from which of them to which.
     """
     figure, (axis,) = plots.small_multiples(
-        ["what can be drawn, what can be read"], plots.WIDTH, 3.3, percents="y"
+        ["what features keep of a face"], plots.WIDTH, 3.3, percents="y"
     )
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
@@ -184,7 +184,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
         axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), **above)
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
-    axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")
+    axis.set(xlabel="reconstruction: PSNR, dB", ylabel="emotions predicted as labelled")
     axis.margins(0.2)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pandas as pd
 import pytest
 
 from facelib.batch import notebook
@@ -30,6 +31,14 @@ def test_recorded_rows_and_results_side_by_side(home):
     assert found.loc["seconds"].tolist() == ["1.23", "2"] and found.loc["n"].tolist() == ["–", "3"]
     sets = {"run": {"a": {"b": 1}}, "recorded": {"a": {"b": 2}}}
     assert notebook.side_by_side(sets, "a", "b") == {"run": 1, "recorded": 2}
+
+
+def test_a_table_is_text_in_the_language_in_force(monkeypatch):
+    table = pd.DataFrame({"accuracy": [0.5], "PSNR": [25.04]}, ["nothing"])
+    assert notebook.formatted(table, "{:.1%}", "{:.1f} dB").to_numpy().tolist() == [["50.0%", "25.0 dB"]]
+    monkeypatch.setenv("FACELIB_LANG", "fr")
+    french = notebook.formatted(table, "{:.1%}", "{:.1f} dB")
+    assert french.to_numpy().tolist() == [["50,0\u00a0%", "25,0 dB"]] and list(french.index) == ["rien"]
 
 
 def test_fastest_call_counts():
