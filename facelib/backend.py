@@ -61,10 +61,10 @@ def check_process() -> None:
 
 
 def gradient(loss: Callable, z: np.ndarray) -> np.ndarray:
-    """The gradient of a loss at z, (n, d) float32 each: under all backends, none of whose commands Keras shares.
+    """The gradient of a loss at z, both (n, d) float32, under each of Keras' backends.
 
-    loss: a tensor (n, d) -> a number. One step of gradient descent with rate 1 moves a weight by minus its
-    gradient, so z becomes a weight for that step.
+    loss: a tensor (n, d) -> a number. Keras has no command for it that the backends share; but one step of
+    gradient descent with rate 1 moves a weight by minus its gradient, so z becomes a weight for that step.
     """
     model = keras.Sequential([keras.Input(()), layers.Embedding(*z.shape)])  # row i is z[i]
     model.set_weights([z])

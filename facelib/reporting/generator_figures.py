@@ -169,19 +169,12 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
 
     arrow: from which of them to which.
     """
-    figure, (axis,) = plots.small_multiples(
-        ["what features keep of a face"], plots.WIDTH, 3.3, percents="y"
-    )
+    figure, (axis,) = plots.small_multiples(["what features keep of a face"], plots.WIDTH, 3.3, percents="y")
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
         axis.scatter(*place, s=80, color=colour, zorder=3)
-        above = {
-            "textcoords": "offset points",
-            "ha": "center",
-            "color": plots.legible(colour),
-            "weight": "bold",
-        }
-        axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), **above)
+        above = {"textcoords": "offset points", "ha": "center", "color": plots.legible(colour)}
+        axis.annotate(name, place, (0, -18 if name == arrow[0] else 9), weight="bold", **above)
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
     axis.set(xlabel="reconstruction: PSNR, dB", ylabel="emotions predicted as labelled")
