@@ -37,7 +37,8 @@ def _quiet_start() -> Iterator[None]:
 
 
 if "keras" not in sys.modules:
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts the networks and sizes that it meets
+    # It counts the networks and sizes that it meets; a filter, because in a notebook it sets its own level.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     with _quiet_start():
         import keras
 else:

@@ -178,7 +178,7 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
     style = {"arrowstyle": "-|>", "color": COLOURS[0], "shrinkA": 8, "shrinkB": 8, "linewidth": 1.6}
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=style)
     axis.set(xlabel="reconstruction: PSNR, dB", ylabel="emotions predicted as labelled")
-    axis.margins(0.2)
+    axis.margins(0.25)
     return figure
 
 
