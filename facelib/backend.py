@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from facelib.errors import InputError
 
@@ -35,7 +37,8 @@ def _quiet_start() -> Iterator[None]:
 
 
 if "keras" not in sys.modules:
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts the networks and sizes that it meets
+    # It counts the networks and sizes that it meets; a filter, because in a notebook it sets its own level.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     with _quiet_start():
         import keras
 else:
@@ -43,7 +46,7 @@ else:
 
 from keras import layers, ops  # noqa: E402
 
-__all__ = ["check_process", "keras", "layers", "ops"]
+__all__ = ["check_process", "gradient", "keras", "layers", "ops"]
 
 _PROCESS = os.getpid()
 
@@ -56,3 +59,16 @@ def check_process() -> None:
             "this process was forked after TensorFlow had started, and would wait for it for ever: start it "
             'with multiprocessing.get_context("spawn"), or import facelib\'s networks in the child alone'
         )
+
+
+def gradient(loss: Callable, z: np.ndarray) -> np.ndarray:
+    """The gradient of a loss at z, both (n, d) float32, under each of Keras' backends.
+
+    loss: a tensor (n, d) -> a number. Keras has no command for it that the backends share; but one step of
+    gradient descent with rate 1 moves a weight by minus its gradient, so z becomes a weight for that step.
+    """
+    model = keras.Sequential([keras.Input(()), layers.Embedding(*z.shape)])  # row i is z[i]
+    model.set_weights([z])
+    model.compile(keras.optimizers.SGD(1.0), lambda _, z: loss(z), jit_compile=False)
+    model.train_on_batch(np.arange(len(z)), z)
+    return z - model.get_weights()[0]

@@ -37,6 +37,14 @@ def test_analysing_a_picture_needs_no_tensorflow_and_tells_nobody(tmp_path):
     assert not loaded & (HEAVY - {"PIL"}) and "cv2" in loaded
 
 
+def test_tensorflow_warns_nobody_in_a_notebook():
+    """Where Python is interactive its logger takes every level, whatever was set before the import."""
+    code = "import sys; sys.ps1 = ''; import facelib.backend, tensorflow as tf; tf.get_logger().{}('counted')"
+    for level, told in (("warning", False), ("error", True)):
+        run = subprocess.run([sys.executable, "-c", code.format(level)], capture_output=True, check=True)
+        assert (b"counted" in run.stdout + run.stderr) is told
+
+
 def test_nothing_is_imported_from_the_working_directory(tmp_path):
     trace = traps(tmp_path)
     done = subprocess.run([sys.executable, "-m", "facelib", "--help"], cwd=tmp_path, capture_output=True)

@@ -47,6 +47,12 @@ def recorded_rows(slug: str, index: str):
     return rows.where(rows.notna(), "–").map(lambda x: f"{x:.3g}" if isinstance(x, float) else x).T
 
 
+def formatted(table, *formats: str):
+    """A DataFrame as text in the language in force, each column by its format: "{:.1%}"."""
+    text = {name: table[name].map(each.format) for name, each in zip(table, formats, strict=True)}
+    return say(type(table)(text))
+
+
 def side_by_side(sets: Mapping[str, Mapping], *keys: str) -> dict:
     """The same part of several results: title -> results[keys[0]][keys[1]] …"""
     found = {}

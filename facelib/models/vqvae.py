@@ -362,6 +362,18 @@ def _windows(side: int, width: int = 7):
     return ops.convert_to_tensor(there / width, "float32")
 
 
+def to_patches(images: np.ndarray) -> np.ndarray:
+    """Images (n, 48, 48) uint8 as one tile for each position, (36 n, 64) float32 in [0, 1]."""
+    tiles = images.reshape(-1, GRID, SIDE // GRID, GRID, SIDE // GRID).swapaxes(2, 3)
+    return tiles.reshape(-1, (SIDE // GRID) ** 2) / np.float32(255)
+
+
+def from_patches(patches) -> np.ndarray:
+    """The pictures (n, 48, 48, 1) that tiles (36 n, 64) make up."""
+    tiles = np.asarray(patches).reshape(-1, GRID, GRID, SIDE // GRID, SIDE // GRID)
+    return tiles.swapaxes(2, 3).reshape(-1, SIDE, SIDE, 1)
+
+
 def clear_averages(model: keras.Model) -> None:
     """Zero what an ``autoencoder``'s quantizer needs for learning alone: compressed zeros take no space."""
     quantizer = model.get_layer("quantizer")

@@ -93,13 +93,13 @@ def staircase(codes: np.ndarray, latents: np.ndarray) -> Figure:
     z, q = np.linspace(-edge, edge, 1501), written(latents)
     heading = ["loss of one latent, with a quantiser and without"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 3.2)
-    axis.plot(z, (z - 1) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
-    axis.plot(z, (written(z) - 1) ** 2, color=COLOURS[4], label="the loss with it: no slope anywhere")
-    axis.plot(codes, (codes - 1) ** 2, "o", color=COLOURS[4], label="codes")
+    axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
+    axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: its gradient is 0")
+    axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
     for start, code in zip(latents, q, strict=True):
-        height = (code - 1) ** 2
-        axis.annotate("", (start - 0.2 * (code - 1), height), (start, height), arrowprops=_arrow(0))
-    axis.plot([], [], color=COLOURS[0], label="where the borrowed slope pushes a latent")
+        height = (code - wish) ** 2
+        axis.annotate("", (start - 0.2 * (code - wish), height), (start, height), arrowprops=_arrow(0))
+    axis.plot([], [], color=COLOURS[0], label="where the straight-through gradient moves a latent")
     axis.set(xlabel="latent z", ylabel="loss", ylim=(-0.4, None))
     axis.legend(frameon=False, fontsize=9)
     return figure
@@ -162,11 +162,11 @@ def positions(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 @speaks
 def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, str]) -> Figure:
-    """What can be drawn from representations against what can be read from them: name -> (dB, share).
+    """How well faces are reconstructed from features, and emotions predicted: name -> (dB, share).
 
     arrow: from which of them to which.
     """
-    heading = ["what can be drawn, what can be read"]
+    heading = ["what features keep of a face"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 3.3, percents="y")
     for name, place in rows.items():
         colour = COLOURS[0] if name in arrow else COLOURS[4]
@@ -175,8 +175,8 @@ def read_and_drawn(rows: Mapping[str, tuple[float, float]], arrow: tuple[str, st
         above = -18 if name == arrow[0] else 9
         axis.annotate(name, place, (0, above), color=plots.legible(colour), **style)
     axis.annotate("", rows[arrow[1]], rows[arrow[0]], arrowprops=_arrow(8))
-    axis.set(xlabel="what can be drawn from it: PSNR, dB", ylabel="emotions read rightly")
-    axis.margins(0.2)
+    axis.set(xlabel="reconstruction: PSNR, dB", ylabel="emotions predicted as labelled")
+    axis.margins(0.25)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pandas as pd
 import pytest
 
 from facelib.batch import notebook
@@ -39,6 +40,14 @@ def test_fastest_call_counts_on_the_clock_that_was_asked_for(processor, monkeypa
     monkeypatch.setattr(notebook.time, "process_time" if processor else "perf_counter", lambda: next(times))
     assert notebook.fastest(calls.append, 7, repeats=3, processor=processor) == pytest.approx(1)
     assert calls == [7, 7, 7]
+
+
+def test_a_table_is_text_in_the_language_in_force(monkeypatch):
+    table = pd.DataFrame({"accuracy": [0.5], "PSNR": [25.04]}, ["nothing"])
+    assert notebook.formatted(table, "{:.1%}", "{:.1f} dB").to_numpy().tolist() == [["50.0%", "25.0 dB"]]
+    monkeypatch.setenv("FACELIB_LANG", "fr")
+    french = notebook.formatted(table, "{:.1%}", "{:.1f} dB")
+    assert french.to_numpy().tolist() == [["50,0\u00a0%", "25,0 dB"]] and list(french.index) == ["rien"]
 
 
 @pytest.mark.parametrize("static", ["1", ""])
