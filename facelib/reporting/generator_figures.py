@@ -93,12 +93,12 @@ def staircase(codes: np.ndarray, latents: np.ndarray) -> Figure:
     z, q = np.linspace(-edge, edge, 1501), written(latents)
     heading = ["loss of one latent, with a quantiser and without"]
     figure, (axis,) = plots.small_multiples(heading, plots.WIDTH, 3.2)
-    axis.plot(z, (z - wish) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
-    axis.plot(z, (written(z) - wish) ** 2, color=COLOURS[4], label="the loss with it: its gradient is 0")
-    axis.plot(codes, (codes - wish) ** 2, "o", color=COLOURS[4], label="codes")
+    axis.plot(z, (z - 1) ** 2, color=PALE, linestyle="--", label="the loss, were there no quantiser")
+    axis.plot(z, (written(z) - 1) ** 2, color=COLOURS[4], label="the loss with it: its gradient is 0")
+    axis.plot(codes, (codes - 1) ** 2, "o", color=COLOURS[4], label="codes")
     for start, code in zip(latents, q, strict=True):
-        height = (code - wish) ** 2
-        axis.annotate("", (start - 0.2 * (code - wish), height), (start, height), arrowprops=_arrow(0))
+        height = (code - 1) ** 2
+        axis.annotate("", (start - 0.2 * (code - 1), height), (start, height), arrowprops=_arrow(0))
     axis.plot([], [], color=COLOURS[0], label="where the straight-through gradient moves a latent")
     axis.set(xlabel="latent z", ylabel="loss", ylim=(-0.4, None))
     axis.legend(frameon=False, fontsize=9)
