@@ -20,28 +20,27 @@ from collections.abc import Mapping
 
 from facelib import paths
 from facelib.cli.options import command, port
-from facelib.emotions import COLOURS, EMOTIONS
 from facelib.errors import InputError
 from facelib.language import current, say, speaks
 
 #: The page of each language, by its name there.
 PAGES = {"en": "English", "fr": "Français"}
 FACE = 192  # pixels of a face's side on the page
-STYLE = f"""
-.gradio-container {{max-width: 1180px !important; margin: auto}}
-.head h1 {{font-size: 2.2rem; margin: 0; letter-spacing: -.02em}}
-.head hr {{height: 6px; border: 0; border-radius: 3px; margin: .5rem 0 .8rem !important;
-           background: linear-gradient(90deg, {", ".join(COLOURS)})}}
-.faces {{display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr))}}
-.face {{display: flex; gap: 1rem; align-items: center}}
-.face img {{width: 96px; height: 96px; border-radius: 12px}}
-.face dl {{flex: 1; display: grid; grid-template-columns: auto 1fr 2.6rem; gap: .25rem .6rem; margin: 0}}
-.face dl > * {{margin: 0; align-self: center; font-size: .9rem; line-height: 1.15; text-align: right}}
-.face dt {{text-align: left !important}}
-.face .bar, .face i {{display: block; height: .6rem; border-radius: 1rem}}
-.face .bar {{background: var(--border-color-primary)}}
-.said {{margin: 0; padding: .5rem .8rem; border-left: 4px solid var(--border-color-primary)}}
-.said.fault {{border-color: #C0392B; font-weight: 600}}
+STYLE = """
+.gradio-container {max-width: 1180px !important; margin: auto}
+.head h1 {font-size: 2.2rem; margin: 0; letter-spacing: -.02em}
+.head hr {height: 6px; border: 0; border-radius: 3px; margin: .5rem 0 .8rem !important;
+           background: linear-gradient(90deg, COLOURS)}
+.faces {display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr))}
+.face {display: flex; gap: 1rem; align-items: center}
+.face img {width: 96px; height: 96px; border-radius: 12px}
+.face dl {flex: 1; display: grid; grid-template-columns: auto 1fr 2.6rem; gap: .25rem .6rem; margin: 0}
+.face dl > * {margin: 0; align-self: center; font-size: .9rem; line-height: 1.15; text-align: right}
+.face dt {text-align: left !important}
+.face .bar, .face i {display: block; height: .6rem; border-radius: 1rem}
+.face .bar {background: var(--border-color-primary)}
+.said {margin: 0; padding: .5rem .8rem; border-left: 4px solid var(--border-color-primary)}
+.said.fault {border-color: #C0392B; font-weight: 600}
 """
 
 
@@ -86,6 +85,8 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _launched(first: str, **server):
     """Gradio's Blocks, served from a thread; ``first``: the language at its address, the other's is below."""
+    from facelib.emotions import COLOURS
+
     gc.disable()  # a fifth of the four seconds that Gradio's import takes
     try:
         import gradio as gr
@@ -103,7 +104,7 @@ def _launched(first: str, **server):
         page.launch(
             prevent_thread_lock=True, quiet=True, share=False, inline=False, ssr_mode=False, mcp_server=False,
             enable_monitoring=False, run_history=False, footer_links=[], max_file_size="200mb", theme=theme,
-            css=STYLE, **server,
+            css=STYLE.replace("COLOURS", ", ".join(COLOURS)), **server,
         )  # fmt: skip
     except OSError:
         place = f"{server['server_name']}, port {server['server_port'] or 'from 7860'}"
@@ -117,6 +118,8 @@ def _launched(first: str, **server):
 @speaks
 def _page(gr) -> None:
     """The three tabs, in the language in force."""
+    from facelib.emotions import EMOTIONS
+
     lang, names = current(), [(say(name), name) for name in EMOTIONS]
     shown = {"interactive": False, "buttons": ["download", "fullscreen"], "format": "jpeg"}
 
@@ -223,6 +226,7 @@ def look(photograph, gender: bool) -> tuple:
 @speaks
 def draw(emotion, other, share, seed, n, guidance, temperature) -> tuple:
     """Generated faces in one picture, and what facelib reads in them on average."""
+    from facelib.emotions import EMOTIONS
     from facelib.models import emotion as networks
     from facelib.models import registry
 
@@ -274,6 +278,8 @@ def _line(words: str, kind: str = "") -> str:
 def _bars(read: Mapping[str, float], face=None) -> str:
     """Probabilities as bars in the emotions' colours, beside a face, (h, w, 3) uint8 RGB."""
     import cv2
+
+    from facelib.emotions import COLOURS, EMOTIONS
 
     colours, picture = dict(zip(EMOTIONS, COLOURS, strict=True)), ""
     if face is not None:

@@ -539,20 +539,21 @@ def _number(value: float | None) -> str:
 
 
 def _side_by_side(records: list[dict]) -> str:
-    lines = [
-        f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}"
-        f"{'changed':>9}"
-    ]
+    lines = [f"{'':<10}{'accuracy':>9} {'95 %':<16}{'macro-F1':>9}{'disgust':>9}{'fear':>8}{'ECE':>8}"]
+    more = {name for record in records for name in ("changed", "unseen") if name in record["metrics"]}
     for record in records:
         m = record["metrics"]
         low, high = m["accuracy_interval"]
         lines.append(
             f"{m['model']:<10}{m['accuracy']:>9.3f} {f'[{low:.3f}, {high:.3f}]':<16}{m['macro_f1']:>9.3f}"
             f"{_number(m['recall']['disgust']):>9}{_number(m['recall']['fear']):>8}{m['ece']:>8.3f}"
-            f"{m['changed']:>9.3f}" + (f"{m['unseen']['accuracy']:>8.3f}" if "unseen" in m else "")
+            + (f"{_number(m.get('changed')):>9}" if "changed" in more else "")
+            + (f"{_number(m.get('unseen', {}).get('accuracy')):>8}" if "unseen" in more else "")
         )
-    lines.append("changed: share of images whose answer is another if moved by 2 pixels or zoomed by 5 %")
-    if "unseen" in records[0]["metrics"]:
+    if "changed" in more:
+        lines[0] += f"{'changed':>9}"
+        lines.append("changed: share of images whose answer is another if moved by 2 pixels or zoomed by 5 %")
+    if "unseen" in more:
         lines[0] += f"{'unseen':>8}"
         lines.append("unseen: accuracy without the images that also stand in Training")
     return say("\n".join(lines))

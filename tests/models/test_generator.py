@@ -215,7 +215,7 @@ def test_numbers_that_make_no_sense(capsys, words):
 @pytest.mark.parametrize(
     "call, said",
     [
-        (lambda g: g.sample("joy"), "unknown emotion 'joy'"),
+        (lambda g: g.sample("hunger"), "unknown emotion 'hunger'"),
         (lambda g: g.sample(3), "expected an emotion's name"),
         (lambda g: g.sample({"fear": -1.0}), "not negative"),
         (lambda g: g.sample("fear", n=0), "n and best_of"),
@@ -249,7 +249,7 @@ def test_calls_name_what_is_wrong(generator, call, said):
         ("generate --emotion fear fear=3 -o a.png", "names an emotion twice"),
         ("generate --emotion all --to happy -o a.png", "--to goes from one emotion to another"),
         ("generate --emotion sad --to happy --best-of 4 -o a.png", "nor with --best-of"),
-        ("generate --emotion sad --to joy -o a.png", "unknown emotion 'joy'"),
+        ("generate --emotion sad --to hunger -o a.png", "unknown emotion 'hunger'"),
         ("evaluate vqvae --tta mirror", "--tta is for emotion, not for vqvae"),
         ("evaluate emotion -n 3", "--n is for generator, not for emotion"),
         ("edit nowhere.png --emotion happy -o a.png", "nowhere.png"),

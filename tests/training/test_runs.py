@@ -19,6 +19,7 @@ from helpers import UNPLUGGED, new_user, written_below
 #: network is one of ours is found and loaded again; what is shipped at the end is cleared of training state.
 TRAIN = """
 import json, sys
+import numpy as np
 from functools import partial
 from pathlib import Path
 from facelib.data.synthetic_faces import load_toyfaces
