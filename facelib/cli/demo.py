@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from unittest import mock
 
 from facelib import paths
 from facelib.cli.options import command, port
@@ -87,18 +88,22 @@ def _launched(first: str, **server):
     """Gradio's Blocks, served from a thread; ``first``: the language at its address, the other's is below."""
     from facelib.emotions import COLOURS
 
-    gc.disable()  # a fifth of the four seconds that Gradio's import takes
+    # Half of the start would be garbage collection, the type stubs that Gradio writes anew beside its own
+    # modules (it passes over classes whose file cannot be told), and servers made for unfinished pages.
+    gc.disable()
     try:
-        import gradio as gr
+        with mock.patch("inspect.getfile", side_effect=OSError):
+            import gradio as gr
     except ImportError:
         raise InputError("the page needs Gradio: run `pip install 'facelib[demo]'`") from None
     finally:
         gc.enable()
-    page = gr.Blocks(title="facelib", analytics_enabled=False)
-    for lang in (first, *PAGES.keys() - {first}):
-        with page if lang == first else page.route(PAGES[lang], lang):
-            gr.Navbar(main_page_name=PAGES[first])
-            _page(gr, lang=lang)
+    with mock.patch("gradio.routes.App.create_app"):
+        page = gr.Blocks(title="facelib", analytics_enabled=False)
+        for lang in (first, *PAGES.keys() - {first}):
+            with page if lang == first else page.route(PAGES[lang], lang):
+                gr.Navbar(main_page_name=PAGES[first])
+                _page(gr, lang=lang)
     theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
     try:
         page.launch(
