@@ -88,8 +88,8 @@ def _launched(first: str, **server):
     """Gradio's Blocks, served from a thread; ``first``: the language at its address, the other's is below."""
     from facelib.emotions import COLOURS
 
-    # Half of the start would be garbage collection, the type stubs that Gradio writes anew beside its own
-    # modules (it passes over classes whose file cannot be told), and servers made for unfinished pages.
+    # Left out, as it only costs time: garbage collection, the type stubs that Gradio writes anew beside its
+    # own modules (it passes over classes whose file cannot be told), and servers made for unfinished pages.
     gc.disable()
     try:
         with mock.patch("inspect.getfile", side_effect=OSError):
